@@ -1,0 +1,1 @@
+"""The words all layers share. Pure values; the only work done here is reading and writing them."""
