@@ -1,0 +1,74 @@
+"""Say what went wrong: in a sentence, a log, a folder, or one of our runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from tutor_agent.actions.runs import show_run
+from tutor_agent.core.errors import NotFoundError, UnreadableError
+from tutor_agent.core.text import detect_language
+from tutor_agent.diagnose import rank
+from tutor_agent.diagnose.faults import find_fault
+from tutor_agent.diagnose.readers import read_path, read_run, read_text
+
+if TYPE_CHECKING:
+    from tutor_agent.actions.context import Context
+    from tutor_agent.core.findings import Diagnosis
+    from tutor_agent.diagnose.faults import Fault
+
+
+def diagnose_text(context: Context, words: str, symptom: str = "") -> Diagnosis:
+    """Diagnose pasted text: a log, a traceback, or a sentence that describes the trouble."""
+    language = detect_language(symptom or words) if (symptom or words) else context.language
+    return rank.diagnose(read_text(words), symptom=symptom or words, language=language)
+
+
+def diagnose_path(
+    context: Context, path: str, symptom: str = "", config: str | None = None
+) -> Diagnosis:
+    """Diagnose a log file, or a folder that a training tool wrote, of any tool.
+
+    Raises:
+        NotFoundError: Nothing at `path`.
+    """
+    place = (context.workspace / Path(path).expanduser()).resolve()
+    if not place.exists():
+        raise NotFoundError(
+            f"Nothing at {str(place)!r}. Give a log file or an output folder, or `-` to paste.",
+            f"{str(place)!r} 不存在。请给出日志文件或输出文件夹，或用 `-` 粘贴。",
+        )
+    language = detect_language(symptom) if symptom else context.language
+    return rank.diagnose(
+        read_path(place), symptom=symptom, config=_config(context, config), language=language
+    )
+
+
+def diagnose_run(context: Context, run: str | None = None) -> Diagnosis:
+    """Diagnose one of our runs from its events, its plan and its logs."""
+    view = show_run(context, run)
+    return rank.diagnose(read_run(Path(view.path)), language=context.language)
+
+
+def explain_fault(slug: str) -> Fault:
+    """Return the card of a fault.
+
+    Raises:
+        NotFoundError: No such fault; near names are offered.
+    """
+    return find_fault(slug)
+
+
+def _config(context: Context, name: str | None) -> dict[str, object] | None:
+    if name is None:
+        return None
+    path = context.file(name)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UnreadableError(
+            f"{path} is neither YAML nor JSON: {error}.", f"{path} 不是 YAML 或 JSON：{error}。"
+        ) from None
+    return data if isinstance(data, dict) else {}  # pyright: ignore[reportUnknownVariableType]
