@@ -1,0 +1,1 @@
+"""What went wrong: readers, fault cards, ranking, live watch and repair."""
