@@ -1,0 +1,189 @@
+"""Finding the card that answers a question: fielded BM25 over words, Chinese pairs and concepts."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tutor_agent.core.resources import config_dir
+from tutor_agent.library.cards import Card, load_cards
+from tutor_agent.library.glossary import Phrasebook, pieces, question_words, synonyms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+TITLE, ALIAS, ASK, BODY = 2.5, 2.0, 2.0, 1.0
+"""Weights of the fields of a card."""
+
+KINDS = {"concept": 1.6, "word": 1.0, "pair": 1.0, "character": 0.25, "letters": 0.2}
+"""Weights of the kinds of token: a glossary concept, a word, two Chinese characters, one, three letters."""
+
+SURE = 0.30
+"""Share of the ideal score below which an answer would be a guess."""
+
+_K1, _B = 1.2, 0.5
+_NAMED_GAIN = 1.0
+_NAMED_SURE = 3
+
+Token = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A card found for a question."""
+
+    card: Card
+    score: float
+    share: float
+    """Score divided by that of a card which says everything that was asked, 0 to 1."""
+
+
+def is_sure(hits: list[Hit]) -> bool:
+    """Say whether the best hit is good enough to answer with; if not, offer the hits as topics."""
+    return bool(hits) and hits[0].share >= SURE
+
+
+class Index:
+    """An index over cards, built once and asked often."""
+
+    def __init__(self, cards: Iterable[Card]) -> None:
+        self.cards = tuple(cards)
+        fields = [_weighted_tokens(card) for card in self.cards]
+        lengths = [sum(field.values()) for field in fields]
+        mean = sum(lengths) / max(1, len(lengths))
+        self._postings: dict[Token, list[tuple[int, float]]] = {}
+        for number, (field, length) in enumerate(zip(fields, lengths, strict=True)):
+            damp = _K1 * (1 - _B + _B * length / mean)
+            for token, weight in field.items():
+                gain = weight * (_K1 + 1) / (weight + damp)
+                self._postings.setdefault(token, []).append((number, gain))
+        self._spellings = _by_first_letter(self._postings)
+        self._aliases = Phrasebook.of(
+            {str(number): card.aliases.every() for number, card in enumerate(self.cards)}
+        )
+
+    def search(self, question: str, limit: int = 3) -> list[Hit]:
+        """Return the best cards for `question`, best first."""
+        sentence = tuple(self._repaired(piece) for piece in pieces(question))
+        scores: defaultdict[int, float] = defaultdict(float)
+        ideal = 0.0
+        for token, weight in _tokens(sentence).items():
+            worth = weight * self._rarity(token)
+            ideal += worth * _K1
+            for number, gain in self._postings.get(token, ()):
+                scores[number] += worth * gain
+        named = self._named(sentence)
+        for number, words in named.items():
+            scores[number] += _NAMED_GAIN * sum(self._rarity(("word", word)) for word in words)
+        best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        return [
+            Hit(self.cards[number], score, _share(score, ideal, len(named.get(number, ()))))
+            for number, score in best
+        ]
+
+    def _named(self, sentence: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
+        """Return the cards that have an alias standing in the sentence, and its longest such alias."""
+        named: dict[int, tuple[str, ...]] = {}
+        for found in self._aliases.find_nested(sentence):
+            words = sentence[found.position : found.position + found.size]
+            number = int(found.name)
+            named[number] = max(named.get(number, ()), words, key=len)
+        return named
+
+    def _rarity(self, token: Token) -> float:
+        holders = len(self._postings.get(token, ()))
+        return math.log(1 + (len(self.cards) - holders + 0.5) / (holders + 0.5))
+
+    def _repaired(self, piece: str) -> str:
+        """Return the nearest spelling of the cards for a Latin word that they do not know."""
+        known = ("word", piece) in self._postings or (piece,) in question_words().entries
+        if known or len(piece) < 4 or not (piece.isascii() and piece.isalpha()):
+            return piece
+        candidates = [
+            word for word in self._spellings.get(piece[0], ()) if abs(len(word) - len(piece)) <= 2
+        ]
+        near = difflib.get_close_matches(piece, candidates, n=1, cutoff=0.8)
+        return near[0] if near else piece
+
+
+def open_index() -> Index:
+    """Return the index over all cards, built at the first call."""
+    return _index_beside(config_dir())
+
+
+@functools.lru_cache(maxsize=4)
+def _index_beside(configuration: Path) -> Index:
+    del configuration
+    return Index(load_cards())
+
+
+def _share(score: float, ideal: float, named: int) -> float:
+    share = min(1.0, score / ideal) if ideal else 0.0
+    return max(share, SURE) if named >= _NAMED_SURE else share
+
+
+def _weighted_tokens(card: Card) -> dict[Token, float]:
+    total: defaultdict[Token, float] = defaultdict(float)
+    titles = (card.title.en, card.title.zh)
+    fields = (
+        (TITLE, titles),
+        (ALIAS, card.aliases.every()),
+        (ASK, card.ask.every()),
+        (BODY, (card.body.en, card.body.zh)),
+    )
+    for weight, texts in fields:
+        for text in texts:
+            for token in _tokens(pieces(text)):
+                if weight > BODY or token[0] != "letters":
+                    total[token] += weight
+    return total
+
+
+def _tokens(sentence: tuple[str, ...]) -> dict[Token, float]:
+    """Return the search tokens of a sentence with the weight of their kind."""
+    found = [("concept", concept.name) for concept in synonyms().find_nested(sentence)]
+    for segment in _segments(sentence):
+        found += [("character" if _is_han(piece) else "word", piece) for piece in segment]
+        found += [
+            ("pair", first + second)
+            for first, second in pairwise(segment)
+            if _is_han(first) and _is_han(second)
+        ]
+        for piece in segment:
+            found += [("letters", part) for part in _letters(piece)]
+    return {token: KINDS[token[0]] for token in found}
+
+
+def _segments(sentence: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Cut a sentence at the words that only shape a question."""
+    segments: list[tuple[str, ...]] = []
+    start = 0
+    for found in question_words().find(sentence):
+        segments.append(sentence[start : found.position])
+        start = found.position + found.size
+    return [segment for segment in (*segments, sentence[start:]) if segment]
+
+
+def _letters(piece: str) -> list[str]:
+    """Return the three-letter parts of a longer Latin word."""
+    if len(piece) < 5 or not (piece.isascii() and piece.isalpha()):
+        return []
+    return [piece[i : i + 3] for i in range(len(piece) - 2)]
+
+
+def _is_han(piece: str) -> bool:
+    return "\u3400" <= piece[0] <= "\u9fff"
+
+
+def _by_first_letter(tokens: Iterable[Token]) -> dict[str, list[str]]:
+    words: dict[str, list[str]] = {}
+    for kind, word in tokens:
+        if kind == "word" and len(word) >= 4 and word.isalpha():
+            words.setdefault(word[0], []).append(word)
+    return words
