@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tutor_agent.core.errors import NotFoundError
 from tutor_agent.core.resources import runs_dir
-from tutor_agent.core.text import Language
+
+if TYPE_CHECKING:
+    from tutor_agent.core.text import Language
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from tutor_agent.actions.inspect import see_data, see_machine, see_model
 from tutor_agent.advise.planner import make_advice, revise
-from tutor_agent.core.advice import Advice, Why
 from tutor_agent.core.changes import PlanChange, flatten
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.errors import NotFoundError
@@ -16,6 +15,7 @@ from tutor_agent.skillkit.registry import find_skills
 
 if TYPE_CHECKING:
     from tutor_agent.actions.context import Context
+    from tutor_agent.core.advice import Advice, Why
     from tutor_agent.core.plan import Plan
 
 

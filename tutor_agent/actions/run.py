@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tutor_agent.core.errors import NotPossibleError
-from tutor_agent.core.text import Text
 from tutor_agent.probe.machine import inspect_machine
 from tutor_agent.probe.sources import resolve_model
 from tutor_agent.runs.folder import Lineage, create_run
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from tutor_agent.core.advice import Why
     from tutor_agent.core.facts import Machine
     from tutor_agent.core.plan import Plan
+    from tutor_agent.core.text import Text
 
 
 def start_run(

@@ -1,0 +1,32 @@
+"""Open the app, or the line mode where there is no terminal for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tutor_agent.actions.context import Context
+
+
+def open_app(context: Context, *, plain: bool, resume: bool, session: str | None) -> int:
+    """Start the conversation. Textual would hang on a pipe, so all three streams must be terminals."""
+    from tutor_agent.brain.sessions import last_session
+
+    if resume and session is None:
+        session = last_session(context.workspace)
+    if plain or not _is_terminal():
+        from tutor_agent.tui.plain import run_plain
+
+        run_plain(context, session)
+        return 0
+    from tutor_agent.tui.app import TutorApp
+
+    TutorApp(context, session).run()
+    return 0
+
+
+def _is_terminal() -> bool:
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return os.environ.get("TERM") != "dumb" and all(stream.isatty() for stream in streams)
