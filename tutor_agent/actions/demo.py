@@ -17,7 +17,6 @@ from tutor_agent.core.changes import PlanChange
 from tutor_agent.core.facts import Goal
 from tutor_agent.core.resources import cache_dir
 from tutor_agent.core.storage import write_atomic
-from tutor_agent.core.text import Text
 from tutor_agent.probe.wheels import fetch_wheel
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tutor_agent.actions.context import Context
+    from tutor_agent.core.text import Text
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _CORPUS = ("chatterbot-corpus", "1.3.3")
