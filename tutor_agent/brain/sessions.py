@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tutor_agent.brain.history import (
@@ -26,6 +25,8 @@ from tutor_agent.core.resources import state_dir
 from tutor_agent.core.storage import append_line, write_atomic
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tutor_agent.core.text import Language
 
 _ID = re.compile(r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{4}$")
