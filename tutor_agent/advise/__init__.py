@@ -1,0 +1,1 @@
+"""What to do: which question next, which strategy, which numbers, and why."""

@@ -1,0 +1,158 @@
+"""What a skill says about memory: which weights move, and how far down the backward pass goes."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Literal
+
+from tutor_agent.core.contract import Contract
+from tutor_agent.core.errors import NotPossibleError
+from tutor_agent.estimate.linear import Linear, attention, block_at, blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tutor_agent.core.facts import ModelFacts, Shape
+
+NORM_VECTORS = 2
+"""Normalisation vectors of the hidden width in one block."""
+
+
+class Footprint(Contract):
+    """Which weights a training method moves."""
+
+    method: Literal["full", "lora", "freezing"]
+    """All weights, added low-rank adapters, or the top layers."""
+    trainable: int
+    """Parameters that are trained."""
+    rank: int = 0
+    """Rank of the adapters; 0 without adapters."""
+    targets: tuple[str, ...] = ()
+    """Linear layers that carry an adapter, by module name."""
+    dropout: float = 0.0
+    """Dropout in front of the adapters."""
+    trained_layers: int
+    """Blocks whose own weights move."""
+    reached_layers: int
+    """Blocks that the backward pass goes through."""
+    frozen_bits: Literal["none", "nf4", "nf4-double"] = "none"
+    """Quantisation of the frozen linear weights."""
+
+
+def full_footprint(model: ModelFacts) -> Footprint:
+    """Describe training of every weight."""
+    layers = model.shape.layers
+    return Footprint(
+        method="full",
+        trainable=model.parameters.total,
+        trained_layers=layers,
+        reached_layers=layers,
+    )
+
+
+def freezing_footprint(
+    model: ModelFacts,
+    train_last: int,
+    *,
+    train_embeddings: bool = False,
+    train_head: bool = False,
+) -> Footprint:
+    """Describe training of the last `train_last` blocks and the final normalisation."""
+    shape = model.shape
+    last = min(train_last, shape.layers)
+    weights = sum(
+        sum(x.weights for x in block_at(shape, i)) + NORM_VECTORS * shape.hidden
+        for i in range(shape.layers - last, shape.layers)
+    )
+    weights += shape.hidden
+    table = shape.vocab * shape.hidden
+    embedding = train_embeddings or (train_head and shape.tied)
+    weights += table * (embedding + (train_head and not shape.tied))
+    return Footprint(
+        method="freezing",
+        trainable=min(weights, model.parameters.total),
+        trained_layers=last,
+        reached_layers=shape.layers if embedding else last,
+    )
+
+
+def lora_footprint(
+    model: ModelFacts,
+    rank: int,
+    targets: str | Sequence[str] = "all-linear",
+    *,
+    dropout: float = 0.0,
+    frozen_bits: Literal["none", "nf4", "nf4-double"] = "none",
+) -> Footprint:
+    """Describe low-rank adapters of `rank` on `targets`.
+
+    Raises:
+        NotPossibleError: A target is not a linear layer of this model.
+    """
+    shape = model.shape
+    names = resolve_targets(shape, targets)
+    trainable = sum(
+        count * layer.copies * rank * (layer.inputs + layer.outputs)
+        for count, layers in blocks(shape)
+        for layer in layers
+        if layer.name in names
+    )
+    return Footprint(
+        method="lora",
+        trainable=trainable,
+        rank=rank,
+        targets=names,
+        dropout=dropout,
+        trained_layers=0,
+        reached_layers=shape.layers,
+        frozen_bits=frozen_bits,
+    )
+
+
+def resolve_targets(shape: Shape, targets: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the module names that `targets` means for this architecture.
+
+    Raises:
+        NotPossibleError: A name fits no linear layer of this architecture.
+    """
+    every = _names(shape)
+    if targets == "all-linear":
+        return every
+    if targets == "attention":
+        return tuple(layer.name for layer in attention(shape))
+    asked = [targets] if isinstance(targets, str) else list(targets)
+    found: list[str] = []
+    for name in asked:
+        fitting = [known for known in every if known == name or known.endswith(f".{name}")]
+        if not fitting:
+            raise _no_target(name, every)
+        found += fitting
+    return tuple(dict.fromkeys(found))
+
+
+def _names(shape: Shape) -> tuple[str, ...]:
+    return tuple(
+        dict.fromkeys(layer.name for _, layers in blocks(shape) for layer in layers)
+    )
+
+
+def _no_target(name: str, known: tuple[str, ...]) -> NotPossibleError:
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
+    return NotPossibleError(
+        f"LoRA target {name!r} is not a linear layer of this model"
+        + (f"; did you mean {near[0]!r}?" if near else ".")
+        + f" It has: {', '.join(known)}; or use 'all-linear' or 'attention'.",
+        f"LoRA 目标 {name!r} 不是该模型的线性层"
+        + (f"；是否想写 {near[0]!r}？" if near else "。")
+        + f"该模型有：{'、'.join(known)}；也可以写 'all-linear' 或 'attention'。",
+    )
+
+
+__all__ = [
+    "Footprint",
+    "Linear",
+    "freezing_footprint",
+    "full_footprint",
+    "lora_footprint",
+    "resolve_targets",
+]
