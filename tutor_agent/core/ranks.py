@@ -56,9 +56,9 @@ def enter_rank() -> RankPlace:
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"rank-{rank}.log"
     _redirect(log)
+    faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
     record(logs / f"rank-{rank}.json", identify(role=f"rank-{rank}"))
     atexit.register((logs / f"rank-{rank}.ended").touch)
-    faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
     owner = _supervisor()
     if owner is not None:
         if not is_alive(owner):

@@ -1,0 +1,166 @@
+"""The summary that stays beside a run, in both languages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tutor_agent.core.storage import write_atomic
+from tutor_agent.core.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tutor_agent.core.findings import Finding
+    from tutor_agent.core.text import Language
+    from tutor_agent.runs.folder import Lineage, RunFolder
+    from tutor_agent.runs.view import RunView
+
+STATES = {
+    "starting": Text(en="starting", zh="启动中"),
+    "running": Text(en="running", zh="训练中"),
+    "stopping": Text(en="stopping", zh="停止中"),
+    "completed": Text(en="completed", zh="已完成"),
+    "halted": Text(en="halted by the guard", zh="已被保护机制中止"),
+    "stopped": Text(en="stopped", zh="已停止"),
+    "failed": Text(en="failed", zh="失败"),
+    "lost": Text(en="lost", zh="失联"),
+}
+"""States for people."""
+
+_ROWS = {
+    "model": Text(en="Model", zh="模型"),
+    "skill": Text(en="Skill", zh="训练方式"),
+    "data": Text(en="Training data", zh="训练数据"),
+    "batch": Text(en="Samples per step", zh="每步样本数"),
+    "rate": Text(en="Learning rate", zh="学习率"),
+    "state": Text(en="State", zh="状态"),
+    "steps": Text(en="Steps", zh="步数"),
+    "time": Text(en="Time", zh="用时"),
+    "train": Text(en="Training loss at the end", zh="最终训练损失"),
+    "best": Text(en="Best validation loss", zh="最低验证损失"),
+    "held_out": Text(en="Test loss, before → after", zh="测试损失（训练前 → 训练后）"),
+    "parent": Text(en="Continues", zh="承接自"),
+}
+_TABLE = Text(en="| | |", zh="| | |")
+_FINDINGS = Text(en="What was noticed", zh="发现的问题")
+_NOTHING = Text(en="Nothing was amiss.", zh="没有发现问题。")
+_SAMPLES = Text(en="Held-out answers, before and after", zh="留出样本的回答（训练前与训练后）")
+_BEFORE = Text(en="before", zh="训练前")
+_AFTER = Text(en="after", zh="训练后")
+_REFERENCE = Text(en="in the data", zh="数据中的答案")
+_BETTER = Text(
+    en="On rows it never saw, the tuned model's loss is {change:.1%} lower than before.",
+    zh="在从未见过的样本上，微调后的模型损失比训练前低 {change:.1%}。",
+)
+_WORSE = Text(
+    en="On rows it never saw, the tuned model is not better than before (loss {change:.1%} higher).",
+    zh="在从未见过的样本上，微调后的模型没有变好（损失高 {change:.1%}）。",
+)
+
+
+def write_report(folder: RunFolder, view: RunView) -> None:
+    """Write `report.md`: what ran, what came of it, what was noticed."""
+    lineage = folder.load_lineage()
+    parts = [f"# {view.name}", *(_part(view, lineage, language) for language in ("en", "zh"))]
+    write_atomic(folder.report, "\n\n".join(parts) + "\n")
+
+
+def verdict(view: RunView) -> Text | None:
+    """Say whether the tuned model is better on held-out rows; None while that is not measured."""
+    before, after = view.held_out_before, view.held_out_after
+    if before is None or after is None or not before > 0:
+        return None
+    change = (before - after) / before
+    return _BETTER.format(change=change) if change > 0 else _WORSE.format(change=-change)
+
+
+def _part(view: RunView, lineage: Lineage, language: Language) -> str:
+    lines = ["## English" if language == "en" else "## 中文", ""]
+    said = [text.pick(language) for text in (verdict(view), view.reason) if text is not None]
+    lines += [*said, ""] if said else []
+    lines += [_TABLE.pick(language), "|---|---|", *_rows(view, lineage, language), ""]
+    lines += [f"### {_FINDINGS.pick(language)}", "", *_findings(view.findings, language)]
+    if view.samples:
+        lines += ["", f"### {_SAMPLES.pick(language)}", "", *_samples(view, language)]
+    return "\n".join(lines).rstrip()
+
+
+def _rows(view: RunView, lineage: Lineage, language: Language) -> Iterable[str]:
+    plan, state = view.plan, STATES[view.state].pick(language)
+    values: dict[str, str | None] = {
+        "model": plan.model.source,
+        "skill": plan.skill,
+        "data": plan.data.train,
+        "batch": str(plan.effective_batch),
+        "rate": f"{plan.optim.learning_rate:g}",
+        "state": state,
+        "steps": f"{view.step} / {view.total_steps or '?'}",
+        "time": _duration(view.seconds),
+        "train": _figure(view.loss),
+        "best": f"{view.best:.4f} ({view.best_step})" if view.best is not None else None,
+        "held_out": _change(view),
+        "parent": _origin(lineage),
+    }
+    for key, value in values.items():
+        if value is not None:
+            yield f"| {_ROWS[key].pick(language)} | {_cell(value)} |"
+
+
+def _findings(findings: tuple[Finding, ...], language: Language) -> Iterable[str]:
+    if not findings:
+        yield _NOTHING.pick(language)
+    for finding in findings:
+        yield f"- **{finding.title.pick(language)}** (`{finding.cause}`, {finding.confidence:.0%})"
+        for words in finding.evidence:
+            yield f"  - {words.pick(language)}"
+        for fix in finding.fixes:
+            yield f"  - → {fix.title.pick(language)}"
+
+
+def _samples(view: RunView, language: Language) -> Iterable[str]:
+    for sample in view.samples:
+        yield f"> {_quote(sample.prompt)}"
+        yield ""
+        named = (
+            (_BEFORE, sample.before),
+            (_AFTER, sample.after),
+            (_REFERENCE, sample.reference or None),
+        )
+        for label, answer in named:
+            if answer is not None:
+                yield f"- {label.pick(language)}: {_quote(answer)}"
+        yield ""
+
+
+def _change(view: RunView) -> str | None:
+    if view.held_out_before is None and view.held_out_after is None:
+        return None
+    return f"{_figure(view.held_out_before) or '?'} → {_figure(view.held_out_after) or '?'}"
+
+
+def _origin(lineage: Lineage) -> str | None:
+    if lineage.parent is None:
+        return None
+    entries = ", ".join(f"{e.path} {e.op} {e.value}" for e in lineage.change.entries)
+    details = "; ".join(filter(None, (lineage.cause, lineage.fix, entries)))
+    return f"{lineage.parent} ({details})" if details else lineage.parent
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"
+
+
+def _duration(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def _cell(words: str) -> str:
+    return words.replace("|", "\\|").replace("\n", " ")
+
+
+def _quote(words: str) -> str:
+    return " ".join(words.split())
