@@ -9,7 +9,8 @@
     └── FailedError            what was asked for went wrong                  exit code 1
         ├── UnavailableError   a network, registry or package is missing
         ├── LaunchError        a process could not be started or was lost
-        └── CheckpointError    a checkpoint cannot be written or trusted
+        ├── CheckpointError    a checkpoint cannot be written or trusted
+        └── HaltedError        training was refused or stopped before harm; names its cause
 
 A message says what, the value, what is allowed and what to do, in both languages.
 """
@@ -70,3 +71,11 @@ class LaunchError(FailedError):
 
 class CheckpointError(FailedError):
     """A checkpoint cannot be written or cannot be trusted."""
+
+
+class HaltedError(FailedError):
+    """Training was refused, or stopped before a bad step could reach the weights."""
+
+    def __init__(self, en: str, zh: str, *, cause: str) -> None:
+        super().__init__(en, zh)
+        self.cause = cause

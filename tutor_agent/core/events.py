@@ -14,9 +14,10 @@ Payloads by kind:
     checkpoint   path (relative to the run folder), good, seconds, bytes
     sample       phase (before | after), prompt, answer, reference
     heartbeat    rank, memory_gib
-    halted       reason (non_finite_loss | non_finite_gradient | stop_requested), scene, last_good
+    halted       reason (non_finite_loss | non_finite_gradient | diverged | disk_full | stop_requested | slug of a
+                 fault), text_en, text_zh, scene, last_good
     note         text_en, text_zh
-    run_ended    state (completed | halted | stopped | failed), reason, best_step, best_loss, result
+    run_ended    state (completed | halted | stopped | failed), reason, text_en, text_zh, best_step, best_loss, result
 """
 
 from __future__ import annotations

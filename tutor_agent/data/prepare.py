@@ -1,0 +1,118 @@
+"""From the data choice of a plan to everything that training reads."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tutor_agent.core.errors import NotPossibleError
+from tutor_agent.core.text import Text
+from tutor_agent.data.audit import LabelAudit, audit_labels
+from tutor_agent.data.labels import Encoder, Example
+from tutor_agent.data.load import Loaded, load_rows
+from tutor_agent.data.split import Split, shuffled, split_rows, without
+from tutor_agent.data.template import ensure_template
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from tutor_agent.core.plan import Plan
+    from tutor_agent.data.load import SourceRow
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The examples of a plan, its held-out rows, and what the labels teach."""
+
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    test_rows: list[SourceRow]
+    encoder: Encoder
+    audit: LabelAudit
+    sha256: str
+
+
+def prepare(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Prepared:
+    """Read, split and encode the data of `plan`; the tokenizer gets a chat template if it has none.
+
+    Raises:
+        NotFoundError: A data file is not there.
+        UnreadableError: A data file has no usable row.
+        NotPossibleError: There are too few different rows for the sides, or the answers cannot end.
+    """
+    chosen = ensure_template(tokenizer)
+    split, problems = _read(plan)
+    if chosen:
+        problems.append(
+            Text(
+                en=f"The tokenizer has no chat template; the {chosen} one was added and is saved with the result.",
+                zh=f"分词器没有对话模板；已补上 {chosen} 模板，并随结果一起保存。",
+            )
+        )
+    encoder = Encoder.for_tokenizer(tokenizer, plan.data.max_length, plan.data.supervise)
+    most = plan.evaluation.max_rows
+    train = _encoded(encoder, split.train)
+    return Prepared(
+        train=train,
+        validation=_encoded(encoder, split.validation[:most]),
+        test=_encoded(encoder, split.test[:most]),
+        test_rows=split.test[:most],
+        encoder=encoder,
+        audit=audit_labels(train, problems),
+        sha256=_hash(Path(plan.data.train)),
+    )
+
+
+def _read(plan: Plan) -> tuple[Split, list[Text]]:
+    choice, seed = plan.data, plan.optim.seed
+    loaded = _loaded(plan, choice.train)
+    problems = list(loaded.problems)
+    if loaded.skipped > len(problems):
+        more = loaded.skipped - len(problems)
+        problems.append(Text(en=f"{more} more lines are left out.", zh=f"另有 {more} 行被略过。"))
+    validation = _loaded(plan, choice.validation).rows if choice.validation else []
+    test = _loaded(plan, choice.test).rows if choice.test else []
+    rows = without(loaded.rows, [*validation, *test])
+    if shared := len(loaded.rows) - len(rows):
+        problems.append(
+            Text(
+                en=f"{shared} training rows also occur in the validation or test file; they are not trained on.",
+                zh=f"{shared} 行训练数据同时出现在验证或测试文件中，不参与训练。",
+            )
+        )
+    if not rows:
+        raise NotPossibleError(
+            f"Every row of {choice.train} also occurs in the validation or test file. Name different files.",
+            f"{choice.train} 的每一行都出现在验证或测试文件中。请指定不同的文件。",
+        )
+    if choice.limit:
+        rows = shuffled(rows, seed)[: choice.limit]
+    split = split_rows(
+        rows,
+        validation=0 if validation else choice.holdout,
+        test=0 if test else choice.holdout,
+        seed=seed,
+    )
+    return Split(
+        split.train,
+        shuffled(validation, seed) or split.validation,
+        shuffled(test, seed) or split.test,
+    ), problems
+
+
+def _loaded(plan: Plan, path: str) -> Loaded:
+    return load_rows(Path(path), plan.data, plan.task)
+
+
+def _encoded(encoder: Encoder, rows: Sequence[SourceRow]) -> list[Example]:
+    return [example for row in rows for example in encoder.encode_row(row)]
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
