@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tutor_agent.brain.builtin.fields import (
@@ -39,7 +39,8 @@ _DOWN = re.compile(
     re.I,
 )
 _TIMES = re.compile(r"^\s*(?:倍|x\b|×|times|fold)", re.I)
-_DIVIDED = re.compile(r"除以|divided? by", re.I)
+_DIVIDED = re.compile(r"除以|/\s*$|divided? by", re.I)
+_MULTIPLIED = re.compile(r"乘以?|[*×]\s*$|multipl\w* by|\btimes\b", re.I)
 _MORE = re.compile(
     r"(?:再加|加上|增加|多|再|多训练|再训练|多跑|再跑|add|another|extra|increase by|plus)\s*$", re.I
 )
@@ -54,7 +55,24 @@ _USING = re.compile(r"用|在|\b(?:use|using|on|with|run on)\b", re.I)
 _NEAR = 28
 
 
-@dataclass(frozen=True)
+_COUNTED = frozenset(
+    {"optim.warmup", "evaluation.every", "evaluation.early_stopping", "optim.accumulate"}
+)
+_JUDGING = re.compile(
+    r"评估|评测|验证|保存|\b(?:evaluat\w*|eval|validat\w*|save|checkpoint)\b", re.I
+)
+_LAST = re.compile(r"最后|末尾|顶|最上|后\d|解冻|\b(?:last|top|final|unfreeze|upper)\b", re.I)
+
+
+@dataclasses.dataclass
+class _Marks:
+    """What of a clause is already understood."""
+
+    figures: set[Figure] = dataclasses.field(default_factory=set[Figure])
+    spans: list[tuple[int, int]] = dataclasses.field(default_factory=list[tuple[int, int]])
+
+
+@dataclasses.dataclass(frozen=True)
 class _Clause:
     words: str
     negated: bool
@@ -64,16 +82,42 @@ class _Clause:
 def find_changes(words: str) -> tuple[Entry, ...]:
     """Return the plan changes that `words` ask for, each field once, the last word winning."""
     found: dict[str, Entry] = {}
+    topic: Named | None = None
     for clause in _clauses(words):
-        used: set[Figure] = set()
+        marks = _Marks()
         entries = [
             *_chosen(clause),
-            *_with_units(clause, used),
-            *_numbers(clause, used),
+            *_with_units(clause, marks),
+            *_numbers(clause, marks),
             *_switched(clause),
         ]
+        entries = entries or _said_after(clause, topic)
+        topic = next((n for n in named_fields(clause.words) if n.field.kind in _NUMERIC), topic)
         found.update({entry.path: entry for entry in entries})
     return tuple(found.values())
+
+
+def _said_after(clause: _Clause, topic: Named | None) -> list[Entry]:
+    """`学习率高了，调低`: the field was named in the clause before."""
+    if topic is None or named_fields(clause.words) or named_values(clause.words) or clause.negated:
+        return []
+    if clause.numbers and not _SETTING.search(clause.words):
+        return []
+    if clause.numbers:
+        return [Entry(path=topic.field.path, value=_typed(topic.field, clause.numbers[-1]))]
+    if re.search(
+        r"调|改|降|减|提|加|lower|raise|reduce|increase|decrease|make it|turn it",
+        clause.words,
+        re.I,
+    ):
+        down = _DOWN.search(clause.words)
+        up = _UP.search(clause.words)
+        if down or up:
+            return [Entry(path=topic.field.path, op="multiply", value=0.5 if down else 2)]
+    return []
+
+
+_SETTING = re.compile(r"改|调|设|换|降|升|到|成|为|\b(?:set|make|change|use|to)\b", re.I)
 
 
 def _clauses(words: str) -> list[_Clause]:
@@ -105,33 +149,57 @@ def _is_negated(words: str, item: Named) -> bool:
     )
 
 
-def _with_units(clause: _Clause, used: set[Figure]) -> list[Entry]:
+def _with_units(clause: _Clause, marks: _Marks) -> list[Entry]:
     """Numbers whose unit names the field: `3 epochs`, `20 步`, `只用 500 条`."""
     entries: list[Entry] = []
     for figure in clause.numbers:
         before, after = clause.words[: figure.start], clause.words[figure.end :]
-        if _ORDINAL.search(before) or clause.negated:
+        if _ORDINAL.search(before) or clause.negated or _belongs_to_a_field(clause.words, figure):
             continue
-        more = _MORE_AFTER.match(after)
-        field = _unit_field(after[more.end() :] if more else after)
-        if field is None or not _unit_applies(field, clause.words):
+        unit = _unit_after(after)
+        if unit is None or not _unit_applies(unit[0], clause.words):
             continue
-        used.add(figure)
-        adds = bool(more or _MORE.search(before))
-        value = _typed(field, figure)
-        if _LESS.search(before) and isinstance(value, int | float):
-            entries.append(Entry(path=field.path, op="add", value=-value))
-        else:
-            entries.append(Entry(path=field.path, op="add" if adds else "set", value=value))
+        field, length, more = unit
+        marks.figures.add(figure)
+        marks.spans.append((figure.start, figure.end + length))
+        entries.append(_counted(_interval(field, clause.words, before), figure, before, more=more))
     return entries
 
 
-def _unit_field(after: str) -> Field | None:
+def _counted(field: Field, figure: Figure, before: str, *, more: bool) -> Entry:
+    value = _typed(field, figure)
+    if _LESS.search(before) and isinstance(value, int | float):
+        return Entry(path=field.path, op="add", value=-value)
+    op = "add" if more or _MORE.search(before) else "set"
+    return Entry(path=field.path, op=op, value=value)
+
+
+def _belongs_to_a_field(words: str, figure: Figure) -> bool:
+    """Whether the number follows a field that is itself counted in steps or passes: `预热 100 步`."""
+    return any(
+        item.field.path in _COUNTED and 0 <= figure.start - item.end <= 8
+        for item in named_fields(words)
+    )
+
+
+def _interval(field: Field, words: str, before: str) -> Field:
+    """`每 50 步评估` names the interval of evaluation, not the length of the run."""
+    every = re.search(r"(?:每隔?|every)\s*$", before, re.I)
+    if field.path == "optim.max_steps" and every and _JUDGING.search(words):
+        return fields()["evaluation.every"]
+    return field
+
+
+def _unit_after(after: str) -> tuple[Field, int, bool] | None:
+    """Return the field whose unit comes next, the length up to the unit's end, and whether `more` came between."""
+    more = _MORE_AFTER.match(after)
+    start = more.end() if more else 0
     for field in fields().values():
-        if field.units and re.match(
-            r"\s*-?\s*(?:" + any_of(field.units).pattern + ")", after, re.I
-        ):
-            return field
+        if not field.units:
+            continue
+        match = re.match(r"\s*-?\s*(?:" + any_of(field.units).pattern + ")", after[start:], re.I)
+        if match:
+            return field, start + match.end(), bool(more)
     return None
 
 
@@ -139,27 +207,25 @@ def _unit_applies(field: Field, words: str) -> bool:
     """A count of rows is a limit only when it is said to be one; of GPUs, when they are to be used."""
     if field.path == "data.limit":
         return bool(_LIMITING.search(words))
+    if field.path == "params.train_last":
+        return bool(_LAST.search(words))
     if field.path.startswith("launch."):
         return bool(_USING.search(words) or _LIMITING.search(words))
     return True
 
 
-def _numbers(clause: _Clause, used: set[Figure]) -> list[Entry]:
+def _numbers(clause: _Clause, marks: _Marks) -> list[Entry]:
     """Numeric fields with their number, or with a direction."""
     entries: list[Entry] = []
     named = [item for item in named_fields(clause.words) if item.field.kind in _NUMERIC]
     for index, item in enumerate(named):
         stop = named[index + 1].start if index + 1 < len(named) else len(clause.words)
-        if any(f.start <= item.start <= f.end + 1 for f in used):
+        if any(start <= item.start < end for start, end in marks.spans):
             continue
-        figure = _figure_for(clause, item, stop, used)
-        entry = (
-            _numbered(clause.words[item.end : stop], clause, item.field, figure)
-            if figure
-            else _directed(clause.words, item, stop)
-        )
+        figure = _figure_for(clause, item, stop, marks.figures)
+        entry = _numbered(clause, item, figure) if figure else _directed(clause.words, item, stop)
         if figure:
-            used.add(figure)
+            marks.figures.add(figure)
         if entry:
             entries.append(entry)
     return entries
@@ -178,22 +244,28 @@ def _figure_for(clause: _Clause, item: Named, stop: int, used: set[Figure]) -> F
     return before[-1] if before else None
 
 
-def _numbered(gap: str, clause: _Clause, field: Field, figure: Figure) -> Entry | None:
-    before, after = clause.words[: figure.start], clause.words[figure.end :]
-    if _TIMES.match(after) or _DIVIDED.search(gap):
-        shrinks = _DIVIDED.search(gap) or _DOWN.search(clause.words)
-        factor = 1 / figure.value if shrinks and figure.value else figure.value
-        return Entry(path=field.path, op="multiply", value=factor)
-    if figure.percent and field.kind != "share" and field.path != "optim.warmup":
-        sign = -1 if _DOWN.search(gap) else 1
-        return Entry(path=field.path, op="multiply", value=1 + sign * figure.value)
-    if re.search(r"(?:增加|加上|再加|increase by|add)\s*$", before, re.I):
-        return Entry(path=field.path, op="add", value=_typed(field, figure))
-    if figure.value == 0.5 and field.kind == "count":
-        return Entry(path=field.path, op="multiply", value=0.5)
-    if _NEGATED.search(gap) and not re.search(r"超过|more than|over|above|大于", gap, re.I):
+def _numbered(clause: _Clause, item: Named, figure: Figure) -> Entry | None:
+    path, words = item.field.path, clause.words
+    between, after = words[item.end : figure.start], words[figure.end :]
+    factor = _factor(item.field, figure, between, after, words)
+    if factor is not None:
+        return Entry(path=path, op="multiply", value=factor)
+    if re.search(r"(?:加|加上|增加|increase by|add|plus|\+)\s*$", words[: figure.start], re.I):
+        return Entry(path=path, op="add", value=_typed(item.field, figure))
+    if _NEGATED.search(between) and not re.search(r"超过|more than|over|above|大于", between, re.I):
         return None
-    return Entry(path=field.path, value=_typed(field, figure))
+    return Entry(path=path, value=_typed(item.field, figure))
+
+
+def _factor(field: Field, figure: Figure, between: str, after: str, words: str) -> float | None:
+    """Return what the field is multiplied by, when the number is a factor, a share or a half."""
+    value, divided = figure.value, _DIVIDED.search(between)
+    if divided or _MULTIPLIED.search(between) or _TIMES.match(after):
+        return 1 / value if value and (divided or _DOWN.search(words)) else value
+    if figure.percent and field.kind != "share" and field.path != "optim.warmup":
+        return 1 - value if _DOWN.search(words) else 1 + value
+    halves = words[figure.start : figure.end].lower() in {"half", "半"}
+    return 0.5 if halves and field.path != "optim.epochs" else None
 
 
 def _directed(words: str, item: Named, stop: int) -> Entry | None:
