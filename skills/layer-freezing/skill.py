@@ -104,7 +104,8 @@ def suggest(facts: Facts) -> tuple[Params, dict[str, Why]]:
             card="layer-freezing",
             source="Measured on SmolLM2-135M: 2.9 GB against 5.3 GB",
             alternative=Text(
-                en="On when new tokens were added to the vocabulary.", zh="词表新增了词元时可以打开。"
+                en="On when new tokens were added to the vocabulary.",
+                zh="词表新增了词元时可以打开。",
             ),
         ),
         "params.train_head": Why(
@@ -128,9 +129,7 @@ def _reaches_down(model: ModelFacts, params: Params) -> Finding:
     which = "params.train_embeddings" if params.train_embeddings else "params.train_head"
     return Finding(
         cause="oom_model_states",
-        title=Text(
-            en="Freezing saves little memory this way.", zh="这样冻结省不了多少显存。"
-        ),
+        title=Text(en="Freezing saves little memory this way.", zh="这样冻结省不了多少显存。"),
         severity="warn",
         confidence=0.9,
         evidence=(

@@ -60,9 +60,7 @@ def check(facts: Facts, params: Params) -> list[Finding]:
     return [
         Finding(
             cause="lr_too_high",
-            title=Text(
-                en="The adapters' scale is very strong.", zh="适配器的缩放系数过大。"
-            ),
+            title=Text(en="The adapters' scale is very strong.", zh="适配器的缩放系数过大。"),
             severity="warn",
             confidence=0.6,
             evidence=(
@@ -110,12 +108,7 @@ def suggest(facts: Facts) -> tuple[Params, dict[str, Why]]:
 
 def _check_rank(model: ModelFacts, params: Params, names: tuple[str, ...]) -> None:
     narrowest = min(
-        (
-            layer
-            for _, layers in blocks(model.shape)
-            for layer in layers
-            if layer.name in names
-        ),
+        (layer for _, layers in blocks(model.shape) for layer in layers if layer.name in names),
         key=lambda layer: min(layer.inputs, layer.outputs),
     )
     limit = min(narrowest.inputs, narrowest.outputs)

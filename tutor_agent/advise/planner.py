@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from tutor_agent.skillkit.registry import Registry
 
 
+NO_CHANGE = PlanChange()
+
+
 def make_advice(
     facts: Facts,
     skills: Registry,
     *,
-    change: PlanChange = PlanChange(),
+    change: PlanChange = NO_CHANGE,
     name: str | None = None,
 ) -> Advice:
     """Recommend a strategy and write its plan, with a reason and a source for every value."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.errors import NotPossibleError
-from tutor_agent.estimate.linear import Linear, attention, block_at, blocks
+from tutor_agent.estimate.linear import attention, block_at, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,9 +131,7 @@ def resolve_targets(shape: Shape, targets: str | Sequence[str]) -> tuple[str, ..
 
 
 def _names(shape: Shape) -> tuple[str, ...]:
-    return tuple(
-        dict.fromkeys(layer.name for _, layers in blocks(shape) for layer in layers)
-    )
+    return tuple(dict.fromkeys(layer.name for _, layers in blocks(shape) for layer in layers))
 
 
 def _no_target(name: str, known: tuple[str, ...]) -> NotPossibleError:
@@ -146,13 +144,3 @@ def _no_target(name: str, known: tuple[str, ...]) -> NotPossibleError:
         + (f"；是否想写 {near[0]!r}？" if near else "。")
         + f"该模型有：{'、'.join(known)}；也可以写 'all-linear' 或 'attention'。",
     )
-
-
-__all__ = [
-    "Footprint",
-    "Linear",
-    "freezing_footprint",
-    "full_footprint",
-    "lora_footprint",
-    "resolve_targets",
-]

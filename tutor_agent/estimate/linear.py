@@ -61,9 +61,7 @@ def mlp(shape: Shape, *, sparse: bool) -> tuple[Linear, ...]:
     if not sparse or experts is None:
         return _mlp("", h, shape.intermediate, shape.gated)
     routed = _mlp("experts.", h, experts.intermediate, shape.gated)
-    layers = tuple(
-        layer._replace(copies=experts.routed, active=experts.active) for layer in routed
-    )
+    layers = tuple(layer._replace(copies=experts.routed, active=experts.active) for layer in routed)
     if experts.shared:
         layers += _mlp("shared_experts.", h, experts.intermediate * experts.shared, shape.gated)
     return layers

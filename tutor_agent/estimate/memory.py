@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.plan import Optimizer, Sharding
-from tutor_agent.estimate.linear import Linear, attention, blocks, linear_weights
+from tutor_agent.estimate.linear import Linear, blocks, linear_weights
 
 if TYPE_CHECKING:
     from tutor_agent.core.facts import ModelFacts, Shape
@@ -186,7 +186,7 @@ def _layer_bytes(
     """Return what one block saves per token without checkpointing."""
     h, kv, f = _widths(shape, layers)
     if setting.dtype == "fp32":
-        ch, ck, cf = (28, 8, 16) if trained else (16, 8, 12)
+        ch, ck, cf = (32, 8, 16) if trained else (16, 8, 12)
     elif is_master(footprint, setting):
         ch, ck, cf = (38, 12, 20) if trained else (20, 8, 14)
     else:
@@ -198,11 +198,27 @@ def _layer_bytes(
 
 
 def _adapter_bytes(layers: tuple[Linear, ...], footprint: Footprint, setting: Setting) -> float:
-    """Return the inputs that adapters keep: a 16-bit copy each, and a mask under dropout."""
-    unit = (0 if setting.dtype == "fp32" else 2) + (1 if footprint.dropout > 0 else 0)
-    return float(
-        sum(unit * x.inputs * x.active for x in layers if x.name in footprint.targets)
-    )
+    """Return the inputs that adapters keep: 16-bit copies, or in fp32 the shared tensors themselves."""
+    adapted = [x for x in layers if x.name in footprint.targets]
+    mask = 1 if footprint.dropout > 0 else 0
+    if setting.dtype != "fp32":
+        return float(sum((2 + mask) * x.inputs * x.active for x in adapted))
+    shared = {_input_of(x.name): x.inputs * x.active for x in adapted}
+    # What enters o_proj is kept by the attention itself.
+    shared.pop("o_proj", None)
+    return float(4 * sum(shared.values()) + sum(mask * x.inputs * x.active for x in adapted))
+
+
+def _input_of(name: str) -> str:
+    """Return a name for the tensor that enters a linear layer; several layers share one."""
+    *prefix, last = name.split(".")
+    same = {
+        "k_proj": "q_proj",
+        "v_proj": "q_proj",
+        "q_a_proj": "q_proj",
+        "kv_a_proj_with_mqa": "q_proj",
+    }
+    return ".".join([*prefix, "up_proj" if last == "gate_proj" else same.get(last, last)])
 
 
 def _work(shape: Shape, footprint: Footprint, setting: Setting) -> float:
@@ -258,6 +274,3 @@ def _communication(model: ModelFacts, footprint: Footprint, setting: Setting) ->
         live = 0.8 * 2 * min(LIVE_PARAMETERS, model.parameters.total)
         return live + layer + (4.0 * min(LIVE_PARAMETERS, share) if full else 0.0)
     return (2.0 * BUCKET * 2 + 4.0 * min(LIVE_PARAMETERS, share)) if full else 0.0
-
-
-__all__ = ["GIB", "Memory", "Setting", "attention", "memory", "weight_bytes"]

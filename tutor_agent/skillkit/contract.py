@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tutor_agent.core.advice import Why
-from tutor_agent.core.contract import Contract
 from tutor_agent.core.facts import Facts, ModelFacts
 from tutor_agent.core.findings import Finding
 from tutor_agent.core.job import Job
 from tutor_agent.core.plan import Plan
-from tutor_agent.core.text import Text
 from tutor_agent.estimate.footprint import Footprint
+
+if TYPE_CHECKING:
+    from tutor_agent.core.contract import Contract
+    from tutor_agent.core.text import Text
 
 API_VERSION = "1"
 

@@ -37,7 +37,7 @@ def read_head(folder: Path, origin: str = "bundled") -> SkillHead:
     head, _ = split_frontmatter(path)
     _check_head(head, path, folder.name)
     metadata = cast("dict[str, str]", head.get("metadata") or {})
-    title = metadata.get("tutor-title", head["name"])
+    title = metadata.get("tutor-title", folder.name)
     return SkillHead(
         name=head["name"],
         title=Text(en=title, zh=metadata.get("tutor-title-zh", title)),
@@ -88,7 +88,7 @@ def _run(head: SkillHead) -> ModuleType:
     except TutorError:
         sys.modules.pop(name, None)
         raise
-    except Exception as error:  # noqa: BLE001 - the border: a skill is foreign code
+    except Exception as error:
         sys.modules.pop(name, None)
         raise UnreadableError(
             f"The skill {head.name!r} cannot be loaded: {head.code}: "

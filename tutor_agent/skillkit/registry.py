@@ -135,9 +135,7 @@ def _bundled() -> Path | None:
 def _folders(parent: Path | None) -> list[Path]:
     if parent is None or not parent.is_dir():
         return []
-    return sorted(
-        path for path in parent.iterdir() if path.is_dir() and path.name[0] not in "._"
-    )
+    return sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] not in "._")
 
 
 def _add_package(
