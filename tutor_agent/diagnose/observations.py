@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tutor_agent.diagnose.series import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pydantic import JsonValue
 
     from tutor_agent.core.events import Event
     from tutor_agent.core.plan import Plan
+
+_ERROR = re.compile(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b\s*[:：]?.*|^Killed\b.*")
+_NUMBER_HEAVY = re.compile(r"[{}=|]|\bFile \"|^\s{2,}|^\[|^\w+Error\b|::")
 
 
 @dataclass(slots=True)
@@ -24,6 +26,8 @@ class Observations:
     """Metrics by our names: loss, grad_norm, learning_rate, eval_loss, epoch, tokens_per_second …"""
     lines: tuple[str, ...] = ()
     """Text lines without colour codes and overwritten progress bars."""
+    metric_lines: int = 0
+    """How many lines held metrics."""
     config: dict[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
     """Settings, flattened to dotted keys."""
     versions: dict[str, str] = field(default_factory=dict[str, str])
@@ -43,11 +47,23 @@ class Observations:
         """Return a metric, empty when it was never logged."""
         return self.series.get(name) or Series()
 
+    @property
+    def text(self) -> str:
+        """The log as one text."""
+        return "\n".join(self.lines)
 
-def with_words(
-    observations: Observations, symptom: str, config: Mapping[str, JsonValue] | None
-) -> Observations:
-    """Add what the person says and the settings that are known."""
-    observations.symptom = symptom or observations.symptom
-    observations.config |= dict(config or {})
-    return observations
+    @property
+    def error(self) -> str:
+        """The last line that names an exception, empty when there is none."""
+        return next((line.strip() for line in reversed(self.lines) if _ERROR.match(line)), "")
+
+    @property
+    def words(self) -> str:
+        """What a person wrote: the symptom, and lines of the text that read like prose."""
+        prose = [line for line in self.lines if not _NUMBER_HEAVY.search(line)]
+        return "\n".join([self.symptom, *prose[:40]]).strip()
+
+    @property
+    def settings(self) -> str:
+        """The settings as `key: value` lines in lower case."""
+        return "\n".join(f"{key}: {value}" for key, value in self.config.items()).lower()

@@ -1,28 +1,173 @@
-"""Causes compete on evidence."""
+"""Causes compete on evidence: every card gathers what speaks for it and what speaks against it.
+
+Signs of one card add up as independent hints (a noisy-or); each sign against takes its share away.
+`healthy` wins only over weaker faults, and where nothing reaches the threshold the answer is
+`unknown`, with the next cheapest probe.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from tutor_agent.core.findings import Diagnosis
-from tutor_agent.core.text import detect_language
-from tutor_agent.diagnose.observations import Observations, with_words
+from tutor_agent.core.changes import Entry, PlanChange
+from tutor_agent.core.findings import Diagnosis, Finding, Fix
+from tutor_agent.core.redact import redact
+from tutor_agent.core.text import Text, detect_language
+from tutor_agent.diagnose.faults import load_faults
+from tutor_agent.diagnose.readers.settings import flatten
+from tutor_agent.diagnose.signs import Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic import JsonValue
+    from collections.abc import Iterable, Mapping
 
     from tutor_agent.core.text import Language
+    from tutor_agent.diagnose.faults import CardFix, Fault
+    from tutor_agent.diagnose.observations import Observations
+    from tutor_agent.diagnose.signs import Held
+
+THRESHOLD = 0.3
+_MOST = 5
+_SURE = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A card that has something going for it."""
+
+    fault: Fault
+    confidence: float
+    held: tuple[Held, ...]
+    against: tuple[Held, ...]
 
 
 def diagnose(
     observations: Observations,
     *,
     symptom: str = "",
-    config: Mapping[str, JsonValue] | None = None,
+    config: Mapping[str, Any] | None = None,
     language: Language | None = None,
 ) -> Diagnosis:
     """Name what went wrong, or say that it is healthy or unknown."""
-    seen = with_words(observations, symptom, config)
-    return Diagnosis(verdict="unknown", language=language or detect_language(seen.symptom))
+    seen = observations
+    seen.symptom = symptom or seen.symptom
+    seen.config = {**seen.config, **flatten(config or {})}
+    spoken = language or detect_language(seen.symptom or seen.words)
+    scene = Scene(seen)
+    ranked = candidates(scene)
+    healthy = [c for c in ranked if c.fault.kind == "healthy"]
+    faults = [c for c in ranked if c.fault.kind == "fault"]
+    if healthy and (not faults or healthy[0].confidence >= faults[0].confidence):
+        return Diagnosis(verdict="healthy", language=spoken, note=_healthy_note(healthy[0]))
+    if not faults:
+        return Diagnosis(verdict="unknown", language=spoken, note=_unknown_note(seen))
+    findings = tuple(finding_of(c, scene) for c in faults[:_MOST])
+    return Diagnosis(verdict="fault", language=spoken, findings=findings, note=_next_probe(faults))
+
+
+def candidates(scene: Scene, slugs: Iterable[str] | None = None) -> list[Candidate]:
+    """Return the cards that reach the threshold, best first; `slugs` limits who may compete."""
+    wanted = set(slugs) if slugs is not None else None
+    found = [
+        candidate
+        for fault in load_faults()
+        if wanted is None or fault.slug in wanted
+        if (candidate := weigh(fault, scene)) is not None
+    ]
+    return sorted(found, key=lambda c: (-c.confidence, c.fault.slug))
+
+
+def weigh(fault: Fault, scene: Scene) -> Candidate | None:
+    """Return the card with its evidence; None below the threshold."""
+    held = scene.holding(fault.signs)
+    if all(one.supporting for one in held):
+        return None
+    against = scene.holding(fault.against)
+    doubt = math.prod(1 - one.weight for one in held)
+    confidence = min(_SURE, (1 - doubt) * math.prod(1 - one.weight for one in against))
+    if confidence < THRESHOLD:
+        return None
+    strongest = sorted(held, key=lambda one: -one.weight)
+    return Candidate(fault, confidence, tuple(strongest), tuple(against))
+
+
+def finding_of(candidate: Candidate, scene: Scene) -> Finding:
+    """Turn a card with its evidence into a finding."""
+    seen, fault = scene.seen, candidate.fault
+    step = scene.value("step_bad(loss)")
+    if math.isnan(step):
+        step = float(seen.halted.step) if seen.halted else scene.value("step(loss)")
+    return Finding(
+        cause=fault.slug,
+        title=fault.title,
+        severity=fault.severity,
+        confidence=round(candidate.confidence, 3),
+        evidence=tuple(_clean(one.evidence) for one in candidate.held),
+        against=tuple(_clean(one.evidence) for one in candidate.against),
+        fixes=tuple(fix for card in fault.fixes if (fix := fix_of(card, scene)) is not None),
+        step=None if math.isnan(step) else int(step),
+    )
+
+
+def fix_of(card: CardFix, scene: Scene) -> Fix | None:
+    """Fill in the figures of a fix; None when it does not apply here."""
+    if card.when and not scene.value(card.when):
+        return None
+    entries = [_filled(entry, scene) for entry in card.change.entries]
+    return Fix(
+        id=card.id,
+        safety=card.safety,
+        title=scene.fill(card.title),
+        change=PlanChange(entries=tuple(entries)),
+        resume=card.resume,
+    )
+
+
+def _filled(entry: Entry, scene: Scene) -> Entry:
+    value = entry.value
+    if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
+        figure = scene.value(value[1:-1])
+        figure = int(figure) if figure == int(figure) else figure
+        return Entry(path=entry.path, op=entry.op, value=figure)
+    return entry
+
+
+def _clean(text: Text) -> Text:
+    return Text(en=redact(text.en), zh=redact(text.zh))
+
+
+def _healthy_note(candidate: Candidate) -> Text:
+    title, shown = candidate.fault.title, candidate.held[0].evidence
+    return Text(en=f"{title.en}. {shown.en}", zh=f"{title.zh}。{shown.zh}")
+
+
+def _next_probe(faults: list[Candidate]) -> Text | None:
+    """Return the probe that tells the first two apart, when both are serious."""
+    if len(faults) < 2 or faults[1].confidence < 0.6 * faults[0].confidence:
+        return None
+    for first, second in ((faults[0], faults[1]), (faults[1], faults[0])):
+        for other in first.fault.confused_with:
+            if other.slug == second.fault.slug:
+                return Text(
+                    en=f"To tell {faults[0].fault.slug} from {faults[1].fault.slug}: {other.probe.en}",
+                    zh=f"区分 {faults[0].fault.slug} 与 {faults[1].fault.slug}：{other.probe.zh}",
+                )
+    return None
+
+
+def _unknown_note(seen: Observations) -> Text:
+    names = ", ".join(sorted(seen.series)) or "none"
+    if seen.error:
+        return Text(
+            en=f"Read {len(seen.lines)} lines; the last error is “{redact(seen.error[:160])}”, which matches no "
+            "known fault. Add the lines above it, and the versions of transformers, torch and peft.",
+            zh=f"读到 {len(seen.lines)} 行；最后的报错是“{redact(seen.error[:160])}”，与已知故障都不符。"
+            "请补充它上方的几十行，以及 transformers、torch、peft 的版本。",
+        )
+    return Text(
+        en=f"Read {len(seen.lines)} lines with these metrics: {names}. Nothing points to a known fault. Give at "
+        "least 20 lines with loss and grad_norm, or say what you expected and what happened.",
+        zh=f"读到 {len(seen.lines)} 行，指标有：{names}。没有迹象指向已知故障。请给出至少 20 行带 loss 和 grad_norm "
+        "的日志，或说明预期是什么、实际发生了什么。",
+    )

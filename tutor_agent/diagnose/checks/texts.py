@@ -1,0 +1,169 @@
+"""Checks over error texts: versions against arguments, memory figures, what our own run said."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tutor_agent.diagnose.checks.registry import Shown, check
+
+if TYPE_CHECKING:
+    from tutor_agent.diagnose.observations import Observations
+
+_ARGUMENT = re.compile(
+    r"(?:got an )?unexpected keyword argument '?(?P<name>\w+)'?|"
+    r"unrecognized arguments:.*?--(?P<flag>\w+)|不(?:认识|支持)(?:的)?参数\s*'?(?P<zh>\w+)",
+    re.IGNORECASE,
+)
+# argument: (package, first version that knows it, first version that does not, the new name)
+ARGUMENTS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], str]] = {
+    "evaluation_strategy": ("transformers", (3, 4), (4, 46), "eval_strategy"),
+    "eval_strategy": ("transformers", (4, 41), (), ""),
+    "tokenizer": ("transformers", (2, 0), (5, 0), "processing_class"),
+    "processing_class": ("transformers", (4, 46), (), ""),
+    "warmup_ratio": ("transformers", (4, 0), (5, 0), "warmup_steps"),
+    "logging_dir": ("transformers", (2, 0), (5, 0), ""),
+    "overwrite_output_dir": ("transformers", (2, 0), (5, 0), ""),
+    "group_by_length": ("transformers", (4, 2), (5, 0), "train_sampling_strategy"),
+    "save_safetensors": ("transformers", (4, 28), (5, 0), ""),
+    "push_to_hub_token": ("transformers", (4, 10), (5, 0), "hub_token"),
+    "no_cuda": ("transformers", (2, 0), (5, 0), "use_cpu"),
+    "use_cpu": ("transformers", (4, 34), (), ""),
+    "per_gpu_train_batch_size": ("transformers", (2, 0), (5, 0), "per_device_train_batch_size"),
+    "torch_dtype": ("transformers", (4, 0), (), "dtype"),
+    "dtype": ("transformers", (4, 56), (), ""),
+    "use_auth_token": ("transformers", (4, 0), (5, 0), "token"),
+    "load_in_8bit": ("transformers", (4, 24), (5, 0), "quantization_config"),
+    "load_in_4bit": ("transformers", (4, 30), (5, 0), "quantization_config"),
+    "attn_implementation": ("transformers", (4, 36), (), ""),
+    "use_flash_attention_2": ("transformers", (4, 34), (4, 56), "attn_implementation"),
+    "include_num_input_tokens_seen": ("transformers", (4, 37), (), ""),
+    "neftune_noise_alpha": ("transformers", (4, 35), (), ""),
+    "num_items_in_batch": ("transformers", (4, 46), (), ""),
+    "max_seq_length": ("trl", (0, 4), (0, 20), "max_length"),
+    "dataset_text_field": ("trl", (0, 4), (0, 16), "SFTConfig(dataset_text_field=)"),
+    "packing": ("trl", (0, 4), (0, 16), "SFTConfig(packing=)"),
+    "use_dora": ("peft", (0, 9), (), ""),
+    "use_rslora": ("peft", (0, 7), (), ""),
+    "modules_to_save": ("peft", (0, 3), (), ""),
+    "dispatch_batches": ("accelerate", (0, 12), (1, 0), "DataLoaderConfiguration"),
+    "split_batches": ("accelerate", (0, 11), (1, 0), "DataLoaderConfiguration"),
+}
+
+
+@check("removed-argument")
+def removed_argument(seen: Observations) -> Shown | None:
+    """An argument that newer versions renamed or removed, on a version that no longer has it."""
+    name = argument_of(seen)
+    package, first, gone, new = ARGUMENTS.get(name, ("", (), (), ""))
+    if not gone:
+        return None
+    version = version_of(seen, package)
+    if version and version < first:
+        return None
+    weight = 0.93 if version and version >= gone else 0.8
+    if version and version < gone:
+        return None
+    return Shown(
+        {"name": name, "package": package, "new": new or "nothing", "gone": dotted(gone)}, weight
+    )
+
+
+@check("argument-too-new")
+def argument_too_new(seen: Observations) -> Shown | None:
+    """An argument that the installed version does not know yet."""
+    name = argument_of(seen)
+    package, first, gone, _ = ARGUMENTS.get(name, ("", (), (), ""))
+    if not package:
+        return None
+    version = version_of(seen, package)
+    too_old = bool(version) and version < first
+    if not too_old and (gone or version):
+        return None
+    return Shown(
+        {"name": name, "package": package, "first": dotted(first)}, 0.93 if too_old else 0.82
+    )
+
+
+def argument_of(seen: Observations) -> str:
+    """Return the argument that a call did not know."""
+    match = _ARGUMENT.search(f"{seen.text}\n{seen.symptom}")
+    return next((word for word in match.groups() if word), "") if match else ""
+
+
+def version_of(seen: Observations, package: str) -> tuple[int, ...]:
+    """Return the version of `package`; `new` and `latest` are above all, `<4.46` just below that."""
+    said = seen.versions.get(package) or next(
+        (str(v) for k, v in seen.config.items() if k.rsplit(".", 1)[-1].lower() == package), ""
+    )
+    if re.search(r"new|latest|最新|main|nightly", said, re.IGNORECASE):
+        return (999,)
+    if re.search(r"\bold\b|旧", said, re.IGNORECASE):
+        return (0, 1)
+    numbers = [int(part) for part in re.findall(r"\d+", said)[:3]]
+    if said.strip().startswith("<") and numbers:
+        numbers = [*numbers[:-1], max(0, numbers[-1] - 1)]
+    return tuple(numbers)
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    """Write a version."""
+    return ".".join(str(part) for part in version)
+
+
+@check("large-reserve")
+def large_reserve(seen: Observations) -> Shown | None:
+    """The out-of-memory text shows much memory reserved but not allocated."""
+    match = re.search(
+        r"(?P<size>[\d.]+) (?P<unit>[GM])iB is reserved by PyTorch but unallocated", seen.text
+    )
+    size = float(match["size"]) / (1024 if match["unit"] == "M" else 1) if match else 0.0
+    if size < 1.0:
+        pair = re.search(
+            r"(?P<allocated>[\d.]+) GiB already allocated.*?(?P<reserved>[\d.]+) GiB reserved",
+            seen.text,
+        )
+        size = float(pair["reserved"]) - float(pair["allocated"]) if pair else 0.0
+    return Shown({"gib": size}, 0.75 if size > 2 else 0.5) if size >= 1.0 else None
+
+
+@check("late-oom")
+def late_oom(seen: Observations) -> Shown | None:
+    """Memory ran out after many good steps, in training."""
+    if not re.search(r"out of memory", seen.text, re.IGNORECASE) or seen.phase in {
+        "evaluate",
+        "save",
+        "load",
+    }:
+        return None
+    done = max([*seen.metric("loss").steps, *seen.metric("iterations_per_second").steps], default=0)
+    said = re.search(r"(?:step|iter\w*|at)\s*#?(\d{2,})", seen.words, re.IGNORECASE)
+    done = max(done, float(said[1]) if said else 0)
+    return Shown({"steps": done}) if done >= 30 else None
+
+
+@check("double-bos")
+def double_bos(seen: Observations) -> Shown | None:
+    """A list of token ids, or a text, begins with the same start token twice."""
+    text = f"{seen.text}\n{seen.symptom}"
+    ids = re.search(r"\[\s*(?P<id>\d+)\s*,\s*(?P=id)\s*,", text)
+    marker = re.search(
+        r"(?P<bos><s>|<\|begin_of_text\|>|<bos>|<｜begin▁of▁sentence｜>|\[BOS\])\s*(?P=bos)", text
+    )
+    if ids is None and marker is None:
+        return None
+    return Shown(
+        {"token": ids["id"] if ids else marker["bos"] if marker else ""}, 0.85 if marker else 0.75
+    )
+
+
+@check("same-device")
+def same_device(seen: Observations) -> Shown | None:
+    """The first card is nearly full while another one is nearly empty."""
+    used = [
+        (float(a), float(b)) for a, b in re.findall(r"(\d+)\s*MiB\s*/\s*(\d+)\s*MiB", seen.text) if float(b) > 0
+    ]  # fmt: skip
+    shares = [a / b for a, b in used]
+    if len(shares) < 2 or max(shares) < 0.7 or min(shares) > 0.1:
+        return None
+    return Shown({"full": 100 * max(shares), "empty": 100 * min(shares)})

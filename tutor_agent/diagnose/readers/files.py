@@ -1,0 +1,164 @@
+"""Text, log files, trainer_state.json and run folders become observations."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from tutor_agent.core.errors import NotFoundError, UnreadableError
+from tutor_agent.core.events import Event, parse_event
+from tutor_agent.core.plan import Plan
+from tutor_agent.diagnose.observations import Observations
+from tutor_agent.diagnose.readers.events import read_run_events
+from tutor_agent.diagnose.readers.lines import clean_lines
+from tutor_agent.diagnose.readers.metrics import MetricReader, canonical
+from tutor_agent.diagnose.readers.settings import flags_in, phase_of, versions_in
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HEAD_BYTES = 4 * 2**20
+_TAIL_BYTES = 28 * 2**20
+_KEPT_LINES = 4000
+_CANDIDATES = (
+    "events.jsonl",
+    "trainer_log.jsonl",
+    "trainer_state.json",
+    "logging.jsonl",
+    "train.log",
+)
+
+
+def read_text(words: str) -> Observations:
+    """Read pasted text: a log, a traceback, a sentence, or a mixture."""
+    lines = clean_lines(words)
+    events = [event for event in map(parse_event, _json_lines(lines)) if event is not None]
+    if events:
+        return _with_lines(read_run_events(events), _without_events(lines))
+    state = _trainer_state(words)
+    if state is not None:
+        return state
+    reader = MetricReader()
+    rest = [line for line in lines if not reader.feed(line)]
+    seen = Observations(series=reader.series, metric_lines=len(lines) - len(rest))
+    return _with_lines(seen, lines)
+
+
+def read_path(path: Path) -> Observations:
+    """Read a log file, a trainer_state.json, or a folder that holds a run.
+
+    Raises:
+        NotFoundError: Nothing is there, or the folder holds no log.
+        UnreadableError: The file cannot be opened.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.is_file():
+        raise NotFoundError(
+            f"No log at {str(path)!r}. Give a log file, a run folder, or `-` for standard input.",
+            f"{str(path)!r} 处没有日志。请给出日志文件、运行文件夹，或用 `-` 从标准输入读取。",
+        )
+    return read_text(_text_of(path))
+
+
+def _read_folder(folder: Path) -> Observations:
+    logs = sorted(folder.glob("*.log")) + sorted(folder.glob("logs/attempt-*/*.log"))
+    found = [folder / name for name in _CANDIDATES if (folder / name).is_file()]
+    states = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda p: p.stat().st_mtime)
+    sources = found[:1] or states[-1:]
+    if not sources and not logs:
+        raise NotFoundError(
+            f"The folder {str(folder)!r} holds no log: looked for {', '.join(_CANDIDATES)}, *.log. "
+            "Give the log file itself.",
+            f"文件夹 {str(folder)!r} 里没有日志（找过 {'、'.join(_CANDIDATES)}、*.log）。请直接给出日志文件。",
+        )
+    seen = read_text(_text_of(sources[0])) if sources else Observations()
+    plan = folder / "plan.yaml"
+    if sources and sources[0].name == "events.jsonl" and plan.is_file():
+        lines = clean_lines(_text_of(sources[0]))
+        events = [event for event in map(parse_event, _json_lines(lines)) if event is not None]
+        seen = read_run_events(events, Plan.load(plan))
+    for log in logs[-16:]:
+        seen = _merged(seen, read_text(_text_of(log)))
+    return seen
+
+
+def _merged(seen: Observations, other: Observations) -> Observations:
+    for name, series in other.series.items():
+        seen.series.setdefault(name, series)
+    seen.config = {**other.config, **seen.config}
+    return _with_lines(seen, [*seen.lines, *other.lines])
+
+
+def _with_lines(seen: Observations, lines: list[str]) -> Observations:
+    kept = lines if len(lines) <= _KEPT_LINES else [*lines[:500], *lines[-(_KEPT_LINES - 500) :]]
+    seen.lines = tuple(kept)
+    seen.config = {**flags_in(kept), **seen.config}
+    seen.versions = {**versions_in(kept), **seen.versions}
+    seen.phase = phase_of(seen.lines) or seen.phase
+    return seen
+
+
+def _text_of(path: Path) -> str:
+    """Return the head and the tail of a file; the middle of a huge one cannot change a verdict."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            raw = stream.read(_HEAD_BYTES)
+            if size > _HEAD_BYTES:
+                stream.seek(max(_HEAD_BYTES, size - _TAIL_BYTES))
+                raw += b"\n" + stream.read()
+    except OSError as error:
+        raise UnreadableError(
+            f"{str(path)!r} cannot be read: {error.strerror}. Check that it is a file you may read.",
+            f"无法读取 {str(path)!r}：{error.strerror}。请确认它是可读的文件。",
+        ) from None
+    if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return raw.decode("utf-16", errors="replace")
+    text = raw.decode("utf-8-sig", errors="replace")
+    return (
+        raw.decode("gb18030", errors="replace") if text.count("\ufffd") > len(text) / 50 else text
+    )
+
+
+def _json_lines(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith("{") and '"kind"' in line]
+
+
+def _without_events(lines: list[str]) -> list[str]:
+    return [line for line in lines if not (line.startswith("{") and '"kind"' in line)]
+
+
+def _trainer_state(words: str) -> Observations | None:
+    """Read the history of a trainer_state.json; None when `words` is something else."""
+    if '"log_history"' not in words:
+        return None
+    try:
+        state: Any = json.loads(words)
+    except ValueError:
+        return None
+    if not isinstance(state, dict):
+        return None
+    reader = MetricReader()
+    history = cast("dict[str, Any]", state).get("log_history")
+    for entry in cast("list[Any]", history if isinstance(history, list) else []):
+        if isinstance(entry, dict) and "train_runtime" not in entry:
+            reader.add_point(_entry_metrics(cast("dict[str, Any]", entry)))
+    return Observations(series=reader.series, phase="train", metric_lines=len(reader.series))
+
+
+def _entry_metrics(entry: dict[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, value in entry.items():
+        name = canonical(key)
+        try:
+            if name is not None and not isinstance(value, bool):
+                found.setdefault(name, float(value))
+        except (TypeError, ValueError):
+            continue
+    return found
+
+
+def events_of(path: Path) -> list[Event]:
+    """Return the events of an events.jsonl; cut lines are left out."""
+    return [e for e in map(parse_event, _text_of(path).splitlines()) if e is not None]

@@ -1,0 +1,149 @@
+"""Signs: whether one holds, how strongly, and the sentence that says so."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tutor_agent.core.errors import UnreadableError
+from tutor_agent.core.text import Text
+from tutor_agent.diagnose.checks import find_check
+from tutor_agent.diagnose.conditions import evaluate
+from tutor_agent.diagnose.faults import Sign, pattern
+from tutor_agent.diagnose.known import figures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tutor_agent.diagnose.observations import Observations
+    from tutor_agent.diagnose.series import Series
+
+_PLACE = re.compile(r"\{([^{}]+)\}")
+_QUOTED = 160
+_WEIGHTS = {"matches": 0.85, "check": 0.7, "when": 0.6, "symptoms": 0.45, "settings": 0.25}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A sign that holds."""
+
+    weight: float
+    evidence: Text
+    supporting: bool
+    """Settings alone never prove a fault; they only support other signs."""
+
+
+class Scene:
+    """Observations prepared for many signs: every text and figure is made once."""
+
+    def __init__(self, seen: Observations) -> None:
+        self.seen = seen
+        self.figures: dict[str, Series] = figures(seen)
+        self.words = seen.words
+        self.settings = seen.settings
+        self.everything = "\n".join((seen.text, seen.symptom, self.settings))
+
+    def holding(self, signs: Iterable[Sign]) -> list[Held]:
+        """Return those of `signs` that hold."""
+        return [held for held in map(self.look, signs) if held is not None]
+
+    def look(self, sign: Sign) -> Held | None:
+        """Return what `sign` shows; None when a part of it does not hold."""
+        if sign.phase and sign.phase != self.seen.phase:
+            return None
+        if sign.when and not _is_true(evaluate(sign.when, self.figures)):
+            return None
+        values: dict[str, object] = {}
+        quote = ""
+        for sources, text in (
+            (sign.matches, self.everything),
+            (sign.symptoms, self.words),
+            (sign.settings, self.settings),
+        ):
+            found = _first_match(sources, text)
+            if sources and found is None:
+                return None
+            if found is not None:
+                quote = quote or _line_around(text, found)
+                values |= {key: value or "" for key, value in found.groupdict().items()}
+        weight = sign.weight
+        if sign.check:
+            shown = find_check(sign.check)(self.seen)
+            if shown is None:
+                return None
+            values |= shown.values
+            weight = weight or shown.weight
+        supporting = bool(sign.settings) and not (
+            sign.when or sign.matches or sign.symptoms or sign.check or sign.phase
+        )
+        return Held(weight or _usual_weight(sign), self._evidence(sign, values, quote), supporting)
+
+    def fill(self, text: Text, values: dict[str, object] | None = None) -> Text:
+        """Fill the `{…}` places of `text` with figures."""
+        known = values or {}
+        return Text(en=self._fill(text.en, known), zh=self._fill(text.zh, known))
+
+    def value(self, expression: str) -> float:
+        """Return the figure that `expression` names."""
+        return float(evaluate(expression, self.figures))
+
+    def _evidence(self, sign: Sign, values: dict[str, object], quote: str) -> Text:
+        if sign.evidence is not None:
+            return self.fill(sign.evidence, values)
+        if sign.matches:
+            return Text(en=f"The log says: “{quote}”.", zh=f"日志写着：“{quote}”。")
+        if sign.symptoms:
+            return Text(en=f"You describe: “{quote}”.", zh=f"你的描述：“{quote}”。")
+        if sign.settings:
+            return Text(en=f"A setting: “{quote}”.", zh=f"有这样的设置：“{quote}”。")
+        return Text(
+            en=f"The figures show: {sign.when or sign.check}.",
+            zh=f"数据显示：{sign.when or sign.check}。",
+        )
+
+    def _fill(self, template: str, values: dict[str, object]) -> str:
+        def replace(match: re.Match[str]) -> str:
+            name = match[1].strip()
+            if name in values:
+                return write(values[name])
+            try:
+                return write(evaluate(name, self.figures))
+            except UnreadableError:
+                return match[0]
+
+        return _PLACE.sub(replace, template)
+
+
+def write(value: object) -> str:
+    """Write a figure the way people read it."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return str(value)
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if value == int(value) and abs(value) < 1e7:
+        return str(int(value))
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def _is_true(value: float | bool) -> bool:
+    return bool(value) and not math.isnan(value)
+
+
+def _usual_weight(sign: Sign) -> float:
+    return max((weight for part, weight in _WEIGHTS.items() if getattr(sign, part)), default=0.3)
+
+
+def _first_match(sources: tuple[str, ...], text: str) -> re.Match[str] | None:
+    return next((m for m in (pattern(source).search(text) for source in sources) if m), None)
+
+
+def _line_around(text: str, match: re.Match[str]) -> str:
+    start = text.rfind("\n", 0, match.start()) + 1
+    end = text.find("\n", match.end())
+    line = text[start : end if end >= 0 else len(text)].strip()
+    if len(line) <= _QUOTED:
+        return line
+    place = max(0, match.start() - start - _QUOTED // 3)
+    return "…" + line[place : place + _QUOTED].strip() + "…"
