@@ -111,7 +111,7 @@ class Experts(Contract):
 class LatentAttention(Contract):
     """Multi-head latent attention (DeepSeek V2 and later)."""
 
-    q_rank: int | None
+    q_rank: int | None = None
     """Rank of the compressed query; None when it is not compressed."""
     kv_rank: int
     """Rank of the compressed key and value."""
