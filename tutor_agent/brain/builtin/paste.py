@@ -48,7 +48,6 @@ def split_paste(words: str) -> Paste:
     if not any(marks) or (sum(marks) < 2 and not _STRONG.search(words)):
         return Paste(said=words.strip(), pasted="")
     first, last = marks.index(True), len(marks) - 1 - marks[::-1].index(True)
-    said = [line for line in lines[:first] + lines[last + 1 :] if line.strip()]
     last = last if any(map(_is_speech, lines[last + 1 :])) else len(lines) - 1
     first = first if any(map(_is_speech, lines[:first])) else 0
     said = [line for line in lines[:first] + lines[last + 1 :] if line.strip()]
@@ -56,14 +55,16 @@ def split_paste(words: str) -> Paste:
 
 
 def _split_line(line: str, *, log: bool) -> Paste:
-    if not log and len(_FIGURES.findall(line)) < 2:
+    if not log:
         return Paste(said=line, pasted="")
     spoken = "".join(_HAN.findall(line))
     return Paste(said=line if spoken or _ASKING.search(line) else "", pasted=line)
 
 
 def _is_log(line: str) -> bool:
-    return bool(_STRONG.search(line) or _LINE.match(line) or len(_FIGURES.findall(line)) >= 2)
+    named = [name.lower() for name, _value in _FIGURES.findall(line)]
+    figures = len(named) >= 2 and any("loss" in name or name == "grad_norm" for name in named)
+    return bool(_STRONG.search(line) or _LINE.match(line) or figures)
 
 
 def _is_speech(line: str) -> bool:
