@@ -25,7 +25,12 @@ _TAIL_BYTES = 64 * 1024
 _FAILED = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+) ")
 _TABLE = re.compile(r"rank\s+: (\d+) .*\n\s*exitcode\s+: (-?\d+) ")
 _TRACEBACK = "Traceback (most recent call last):"
-_ENDS: tuple[State, ...] = ("completed", "halted", "stopped", "failed")
+_ENDS: dict[str, State] = {
+    "completed": "completed",
+    "halted": "halted",
+    "stopped": "stopped",
+    "failed": "failed",
+}
 _HALT_WORDS = {
     "non_finite_loss": Text(en="the loss became NaN or infinite", zh="损失变成了 NaN 或无穷大"),
     "non_finite_gradient": Text(
@@ -172,8 +177,7 @@ def _by_own_words(
                 zh=f"启动进程被信号 {-launcher_code} 结束；训练进程已保存检查点并停止",
             ),
         )
-    known = next((end for end in _ENDS if end == state), "failed")
-    return Outcome(state=known, reason=_event_reason(ended))
+    return Outcome(state=_ENDS.get(state, "failed"), reason=_event_reason(ended))
 
 
 def _event_reason(event: Event) -> Text | None:
@@ -203,7 +207,8 @@ def _failure(folder: RunFolder, progress: Progress, launcher_code: int | None) -
         return Text(
             en=f"{words.en}, at step {progress.step}", zh=f"{words.zh}（第 {progress.step} 步）"
         )
-    error = _last_error(tail(folder.attempt(folder.last_attempt()) / "launcher.log"))
+    words = tail(folder.attempt(folder.last_attempt()) / "launcher.log")
+    error = _last_error(words) or redact(words.strip().rpartition("\n")[2][:300])
     if not fates and error:
         return Text(en=f"the ranks did not start: {error}", zh=f"训练进程没有启动：{error}")
     code = "unknown" if launcher_code is None else str(launcher_code)

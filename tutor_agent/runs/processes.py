@@ -51,13 +51,14 @@ def strays(folder: RunFolder) -> list[ProcessId]:
 
     Data workers, and ranks of a script that never recorded itself, are found only so.
     """
+    run = str(folder.path.resolve())
     known = {identity.pid for identity in living(folder)} | {os.getpid()}
     found: list[ProcessId] = []
     for process in psutil.process_iter():
         if process.pid in known:
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("TUTOR_RUN") == str(folder.path):
+            if process.environ().get("TUTOR_RUN") == run:
                 found.append(identify(process.pid, role="stray"))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tutor_agent.core.processes import ProcessId
 
 LAUNCHER = "torch.distributed.run"
+_PLACE = re.compile(r"\{\w+\}")
 
 
 def launch_argv(job: Job, *, run: Path, model: Path, resume: Path | None = None) -> list[str]:
@@ -28,7 +30,8 @@ def launch_argv(job: Job, *, run: Path, model: Path, resume: Path | None = None)
     if resume is not None:
         arguments += ["--resume", str(resume)]
     head = [sys.executable, "-m", LAUNCHER, "--standalone"]
-    return [*head, "--nproc-per-node", str(job.processes), job.script, *arguments]
+    # Without `--` the launcher takes the script's `--run` for an abbreviation of its own `--run-path`.
+    return [*head, "--nproc-per-node", str(job.processes), "--", job.script, *arguments]
 
 
 def rank_environment(
@@ -75,6 +78,5 @@ def usable_cores() -> int:
 
 
 def _fill(argument: str, places: dict[str, str]) -> str:
-    for name, value in places.items():
-        argument = argument.replace(name, value)
-    return argument
+    """Fill the places in one pass: a path may hold braces of its own."""
+    return _PLACE.sub(lambda match: places.get(match[0], match[0]), argument)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tutor_agent.core.errors import LaunchError, NotPossibleError
 from tutor_agent.core.processes import is_alive
-from tutor_agent.runs.folder import Status, write_status
+from tutor_agent.runs.folder import RunFolder, Status, write_status
 from tutor_agent.runs.launch.argv import launch_argv, with_own_package
 from tutor_agent.runs.launch.record import Launch, Timing
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tutor_agent.core.job import Job
-    from tutor_agent.runs.folder import RunFolder
 
 _START_SECONDS = 120
 
@@ -57,6 +56,9 @@ def start(
             f"{folder.name!r} is under way already (supervisor process {owner.pid}).",
             f"{folder.name!r} 已在运行（监管进程 {owner.pid}）。",
         )
+    # The ranks work in another folder than whoever asked: every path must hold there as well.
+    folder, model_path = RunFolder(folder.path.resolve()), model_path.resolve()
+    resume = resume.resolve() if resume else None
     command = argv or launch_argv(job, run=folder.path, model=model_path, resume=resume)
     launch = Launch(
         attempt=folder.last_attempt() + 1,
