@@ -85,7 +85,7 @@ class Collator:
     """Put the whole batch into one row (for attention kernels that know no padding)."""
 
     def __call__(self, items: Sequence[Item]) -> Batch:
-        """Return `input_ids`, `labels`, `rows` and the attention mask or the positions."""
+        """Return `input_ids`, `labels`, `rows`, `tokens`, and the attention mask or the positions."""
         rows = list(items)
         if self.flat:
             rows = [tuple(example for item in items for example in item)]
@@ -94,6 +94,9 @@ class Collator:
             "input_ids": torch.tensor([_joined(item, width, self.pad, "ids") for item in rows]),
             "labels": torch.tensor([_joined(item, width, IGNORED, "labels") for item in rows]),
             "rows": _row_numbers(rows),
+            "tokens": torch.tensor(
+                [sum(len(example.ids) for item in items for example in item if example.row >= 0)]
+            ),
         }
         if self.packed:
             batch["position_ids"] = torch.tensor([_positions(item, width) for item in rows])

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SOURCE_NOTE = "tutor-source.json"
-_PROBES = ("The quick brown fox jumps over the lazy dog.", "学习率 5e-5，你好", "def f(x):\n\treturn x")
+_PROBES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "学习率 5e-5，你好",
+    "def f(x):\n\treturn x",
+)
 
 
 def convert(gguf: Path, out: Path) -> Path:
@@ -80,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    model: Any
     place: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **place)

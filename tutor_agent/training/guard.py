@@ -1,0 +1,148 @@
+"""Look at loss and gradients before the optimizer does, so that a bad step never reaches the weights.
+
+Each optimizer step, all ranks share four numbers and take the same decision from them. The rules that
+work from the first step on are used here (non-finite, above chance level); slow drift needs long curves
+and is the tutor's to judge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tutor_agent.data.collate import Batch
+
+Verdict = Literal["go", "skip", "non_finite_loss", "non_finite_gradient", "diverged"]
+
+_PATIENCE = 3
+"""Steps in a row above the limit before a run counts as diverged; one bad batch is no divergence."""
+_ABOVE_CHANCE = 1.0
+_FAR_ABOVE_FIRST = 3.0
+_MAX_SKIPPED_IN_A_ROW = 5
+_MAX_SCALER_BACKOFFS = 20
+"""A fp16 scaler that starts at 2^16 finds its scale in fewer skipped steps than this."""
+_WINDOW = 5
+_SANE_RISE = 1.5
+_SANE_MARGIN = 0.5
+
+
+class StepFacts(NamedTuple):
+    """What the ranks agreed on for one optimizer step."""
+
+    loss: float
+    grad_norm: float
+    tokens: int
+
+
+@dataclass
+class Guard:
+    """Judges every step by the losses of all ranks.
+
+    Attributes:
+        vocabulary: Entries of the vocabulary; ln of it is the loss of blind guessing.
+        on_non_finite: What the plan says about a NaN or an infinity.
+        scaled: Whether a fp16 gradient scaler is at work, which meets infinities while finding its scale.
+        losses: Finite losses so far, oldest first; a resumed run brings those before its checkpoint.
+    """
+
+    vocabulary: int
+    on_non_finite: Literal["stop", "skip"] = "stop"
+    scaled: bool = False
+    losses: list[float] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    facts: StepFacts | None = None
+    _micro: list[torch.Tensor] = field(default_factory=list)
+    _high: int = 0
+    _skipped: int = 0
+    _scaled_back: int = 0
+
+    def remember(self, losses: Iterable[float]) -> None:
+        """Take over the losses of the steps before a resume."""
+        self.losses = [loss for loss in losses if math.isfinite(loss)]
+
+    def saw(self, batch: Batch, loss: torch.Tensor) -> bool:
+        """Note one micro-batch of the current step; return whether its loss is finite."""
+        self.batches.append(batch)
+        self._micro.append(loss.detach())
+        return bool(torch.isfinite(loss))
+
+    def judge(self, grad_norm: torch.Tensor | float) -> Verdict:
+        """Decide on the current step, the same way on every rank, and begin the next one."""
+        norm = float(grad_norm)
+        loss, tokens = self._shared()
+        self.facts = StepFacts(loss, norm, tokens)
+        if not math.isfinite(loss):
+            return self._bad("non_finite_loss")
+        if not math.isfinite(norm):
+            self._scaled_back += 1
+            if self.scaled and self._scaled_back <= _MAX_SCALER_BACKOFFS:
+                return "go"
+            return self._bad("non_finite_gradient")
+        self._skipped = self._scaled_back = 0
+        self.losses.append(loss)
+        limit = divergence_limit(self.vocabulary, self.losses[0])
+        self._high = self._high + 1 if loss > limit else 0
+        return "diverged" if self._high >= _PATIENCE else "go"
+
+    def next_step(self) -> None:
+        """Forget the batches of the step that was judged."""
+        self.batches.clear()
+        self._micro.clear()
+
+    @property
+    def loss_of_step(self) -> float:
+        """Return the loss of the current step on this rank."""
+        return float(torch.stack(self._micro).sum()) if self._micro else math.nan
+
+    def sane(self) -> bool:
+        """Return whether a checkpoint of the present weights can be trusted."""
+        return losses_are_sane(self.losses) and not self._high
+
+    def _bad(self, verdict: Verdict) -> Verdict:
+        self._skipped += 1
+        patient = self.on_non_finite == "skip" and self._skipped <= _MAX_SKIPPED_IN_A_ROW
+        return "skip" if patient else verdict
+
+    def _shared(self) -> tuple[float, int]:
+        """Return the mean loss and the tokens over all ranks; one NaN makes the mean NaN."""
+        tokens = sum(int(batch["tokens"]) for batch in self.batches)
+        device = self._micro[0].device if self._micro else torch.device("cpu")
+        numbers = torch.tensor([self.loss_of_step, float(tokens)], dtype=torch.float64)
+        numbers = numbers.to(device if device.type != "mps" else "cpu")
+        world = 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(numbers)
+            world = torch.distributed.get_world_size()
+        return float(numbers[0]) / world, int(numbers[1])
+
+
+def divergence_limit(vocabulary: int, first: float) -> float:
+    """Return the loss that a run in order never stays above.
+
+    Blind guessing costs ln(vocabulary). A run that began well and is now worse than guessing, or
+    several times worse than where it began and no better than guessing, has lost its weights.
+    """
+    chance = math.log(vocabulary)
+    worse_than_chance = max(chance, first) + _ABOVE_CHANCE
+    return min(worse_than_chance, max(chance, _FAR_ABOVE_FIRST * first))
+
+
+def losses_are_sane(losses: Sequence[float]) -> bool:
+    """Return whether the latest losses have not risen far above the best stretch so far."""
+    if not losses:
+        return True
+    window: deque[float] = deque(maxlen=_WINDOW)
+    best = math.inf
+    for loss in losses:
+        window.append(loss)
+        best = min(best, sum(window) / len(window)) if len(window) == _WINDOW else best
+    latest = sum(window) / len(window)
+    reference = best if math.isfinite(best) else losses[0]
+    return math.isfinite(latest) and latest <= _SANE_RISE * reference + _SANE_MARGIN

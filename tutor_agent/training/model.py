@@ -1,0 +1,169 @@
+"""Load a model as it will be trained: native classes, local files, fp32 where weights move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from tutor_agent.core.errors import NotPossibleError, UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from tutor_agent.core.plan import Plan
+
+_ATTENTION = {"sdpa": "sdpa", "flash": "flash_attention_2", "eager": "eager"}
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a plan computes on this machine."""
+
+    compute: torch.dtype
+    """Dtype of the matrix products."""
+    weights: torch.dtype
+    """Dtype of the weights that stay as they are."""
+
+
+def precision_of(plan: Plan) -> Precision:
+    """Return the precision: `auto` takes bf16 where the hardware has it, and fp32 on a CPU.
+
+    Raises:
+        NotPossibleError: The plan names a precision that this machine does not have.
+    """
+    cuda = torch.cuda.is_available()
+    asked = plan.model.dtype
+    if asked == "fp16" and not cuda:
+        raise NotPossibleError(
+            "model.dtype = 'fp16' needs a CUDA device; this machine has none. Allowed here: 'auto', 'fp32', 'bf16'.",
+            "model.dtype = 'fp16' 需要 CUDA 设备，本机没有。此处可用：'auto'、'fp32'、'bf16'。",
+        )
+    if asked == "bf16" and cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise NotPossibleError(
+            "model.dtype = 'bf16' is not supported by this GPU (compute capability below 8.0). Use 'fp16' or 'fp32'.",
+            "该 GPU 不支持 model.dtype = 'bf16'（计算能力低于 8.0）。请用 'fp16' 或 'fp32'。",
+        )
+    if asked == "auto":
+        capable = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+        compute = torch.bfloat16 if capable else torch.float32
+    else:
+        compute = _DTYPES[asked]
+    # A sharded group needs one dtype for all of its parameters, and those that move are fp32.
+    uniform = plan.launch.sharding != "none"
+    return Precision(compute, torch.float32 if uniform else compute)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer in `folder`.
+
+    Raises:
+        UnreadableError: There is none that transformers can read.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(
+            f"No tokenizer can be read from {folder}: {error}. Its tokenizer.json must be beside the weights.",
+            f"无法从 {folder} 读取分词器：{error}。tokenizer.json 必须与权重放在一起。",
+        ) from error
+
+
+def load_model(plan: Plan, folder: Path, precision: Precision) -> PreTrainedModel:
+    """Load the weights in `folder` with every parameter frozen; a skill then chooses what moves.
+
+    Raises:
+        NotPossibleError: The attention kernel is not available here.
+        UnreadableError: The folder holds no model that transformers knows natively.
+    """
+    if plan.model.attention == "flash" and not torch.cuda.is_available():
+        raise NotPossibleError(
+            "model.attention = 'flash' needs a CUDA device; this machine has none. Use 'sdpa'.",
+            "model.attention = 'flash' 需要 CUDA 设备，本机没有。请用 'sdpa'。",
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=precision.weights,
+            attn_implementation=_ATTENTION[plan.model.attention],
+            local_files_only=True,
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UnreadableError(
+            f"No model can be loaded from {folder}: {error}. Only architectures native to transformers, with "
+            "safetensors weights, are loaded; code inside a model folder is never run.",
+            f"无法从 {folder} 加载模型：{error}。只加载 transformers 原生支持、带 safetensors 权重的架构；"
+            "绝不运行模型文件夹中的代码。",
+        ) from error
+    model.config.use_cache = False
+    model.requires_grad_(False)
+    return model
+
+
+def train_weights(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Let `parameters` move, in fp32: smaller steps than a half-precision weight can hold are kept."""
+    for parameter in parameters:
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(requires_grad=True)
+
+
+def blocks_of(model: PreTrainedModel) -> torch.nn.ModuleList:
+    """Return the transformer blocks, bottom first.
+
+    Raises:
+        NotPossibleError: The architecture keeps them where this cannot find them.
+    """
+    wanted = model.config.get_text_config().num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == wanted:
+            return module
+    raise NotPossibleError(
+        f"{type(model).__name__} has no list of {wanted} blocks, so single layers cannot be chosen. Use 'lora'.",
+        f"{type(model).__name__} 没有 {wanted} 个层组成的列表，无法按层选择。请改用 'lora'。",
+    )
+
+
+def train_top(model: PreTrainedModel, last: int, *, embeddings: bool, head: bool) -> None:
+    """Let the last `last` blocks and the final normalisation move, and on request both ends.
+
+    Raises:
+        NotPossibleError: The model has fewer blocks, or keeps them elsewhere.
+    """
+    blocks = blocks_of(model)
+    if not 0 <= last <= len(blocks):
+        raise NotPossibleError(
+            f"params.train_last = {last}, but the model has {len(blocks)} layers. Choose 0 to {len(blocks)}.",
+            f"params.train_last = {last}，但模型只有 {len(blocks)} 层。请选择 0 到 {len(blocks)}。",
+        )
+    for block in blocks[len(blocks) - last :]:
+        train_weights(block.parameters())
+    body: Any = model.base_model
+    for name, module in body.named_children():
+        if "norm" in name:
+            train_weights(module.parameters())
+    if embeddings:
+        train_weights(model.get_input_embeddings().parameters())
+    if head:
+        output: Any = model.get_output_embeddings()
+        train_weights(output.parameters())
+
+
+def dtype_on_disk(folder: Path) -> torch.dtype:
+    """Return the precision in which the model in `folder` is stored, fp32 when it is not stated."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    stated = getattr(config, "dtype", None)
+    return stated if isinstance(stated, torch.dtype) else torch.float32
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the padding token, which `ensure_template` has made sure of."""
+    token: Any = tokenizer.pad_token_id
+    return int(token)

@@ -1,0 +1,215 @@
+"""The parts that every training script puts together in the same way."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import TrainerCallback
+
+from tutor_agent.core.text import Text
+from tutor_agent.data.collate import Collator, Items, one_each, pack
+from tutor_agent.training.arguments import make_arguments, total_steps
+from tutor_agent.training.callbacks import EarlyStop, PlanWins, StepEvents
+from tutor_agent.training.checkpoints import Checkpoints, expected_size
+from tutor_agent.training.entry import TrainingRun, check_sharded
+from tutor_agent.training.generate import answer_rows
+from tutor_agent.training.guard import Guard
+from tutor_agent.training.metrics import KNOWN
+from tutor_agent.training.model import pad_id
+from tutor_agent.training.trainer import TutorTrainer, Watch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from tutor_agent.data.prepare import Prepared
+    from tutor_agent.training.audit import TrainableAudit
+    from tutor_agent.training.model import Precision
+
+
+def report_audit(
+    run: TrainingRun, data: Prepared, audit: TrainableAudit, adapted: list[str] | None = None
+) -> None:
+    """Write the `audit` event: what is learnt from, and what moves."""
+    labels = data.audit
+    run.recorder.write(
+        "audit",
+        sync=True,
+        trainable=audit.trainable,
+        total=audit.total,
+        modules=audit.modules,
+        lora_targets=adapted or [],
+        supervised_tokens=labels.supervised_tokens,
+        total_tokens=labels.total_tokens,
+        masked_rows=labels.masked_rows,
+        rows=labels.rows,
+        eos_supervised=labels.eos_supervised,
+        truncated=labels.truncated,
+        validation_rows=len(data.validation),
+        test_rows=len(data.test),
+        problems=[problem.en for problem in labels.problems],
+        problems_zh=[problem.zh for problem in labels.problems],
+        data_sha256=data.sha256,
+    )
+
+
+def make_trainer(
+    run: TrainingRun,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Prepared,
+    precision: Precision,
+) -> TutorTrainer:
+    """Put model, data and everything that watches over them into a trainer."""
+    plan = run.plan
+    pad = pad_id(tokenizer)
+    packed = plan.data.packing
+    items = (
+        pack(data.train, plan.data.max_length, plan.optim.seed) if packed else one_each(data.train)
+    )
+    filled = Items(items, multiple=plan.effective_batch, filling=pad)
+    steps = total_steps(plan, len(items))
+    folder = run.options.run / "checkpoints"
+    block = _block_class(model)
+    arguments = make_arguments(plan, folder, steps, precision, block)
+    guard = Guard(
+        vocabulary=model.get_input_embeddings().weight.shape[0],
+        on_non_finite=plan.guard.non_finite,
+        scaled=precision.compute is torch.float16,
+    )
+    checkpoints = Checkpoints(
+        folder,
+        run.recorder,
+        plan.world_size,
+        expected_size(model, only_adapter=_has_adapters(model)),
+    )
+    callbacks: list[TrainerCallback] = [PlanWins(), StepEvents(run.recorder, guard), run.stop]
+    if plan.evaluation.early_stopping:
+        callbacks.append(EarlyStop(plan.evaluation.early_stopping, run.recorder))
+    trainer = TutorTrainer(
+        watch=Watch(guard, run.recorder, checkpoints, tokenizer, _metrics(run)),
+        validation=data.validation,
+        collator=Collator(pad, packed=packed, flat=packed and plan.model.attention == "flash"),
+        model=model,
+        args=arguments,
+        train_dataset=filled,
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+    run.started(trainer, tokens_in_epoch=filled.tokens)
+    return trainer
+
+
+def judge(run: TrainingRun, trainer: TutorTrainer, data: Prepared, phase: str) -> None:
+    """Write the held-out figure and a few answers with the present weights (`before` or `after`).
+
+    An attempt that goes on from a checkpoint has its figure from before already. Sharded weights can be
+    judged only once they are sharded, which is when training begins.
+    """
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if phase == "before" and (run.options.resume or sharded):
+        trainer.add_callback(_AtBegin(run, trainer, data))
+        if sharded or run.judged_before():
+            return
+    _judge_now(run, trainer, data, phase)
+
+
+def train(run: TrainingRun, trainer: TutorTrainer) -> bool:
+    """Train, from a checkpoint if one was given; return whether it ran to its end, unstopped.
+
+    Raises:
+        HaltedError: The guard stopped it, or the disk is full.
+    """
+    resume = run.options.resume
+    if resume is not None:
+        state = json.loads((resume / "trainer_state.json").read_text(encoding="utf-8"))
+        trainer.watch.guard.remember(
+            entry["loss"] for entry in state["log_history"] if "loss" in entry
+        )
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    run.recorder.step = trainer.state.global_step
+    run.best_step, run.best_loss = trainer.state.best_global_step, trainer.state.best_metric
+    return not run.stop.stopped
+
+
+def save_result(run: TrainingRun, trainer: TutorTrainer, dtype: torch.dtype | None = None) -> Path:
+    """Write the kept weights and the tokenizer to `result`.
+
+    Args:
+        run: The attempt.
+        trainer: Holds the kept weights.
+        dtype: Precision of the weights on disk; they are rounded to it here too, so that what is judged
+            afterwards is what was saved.
+    """
+    folder = run.options.run / "result"
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if dtype is not None and not sharded:
+        model: torch.nn.Module = trainer.body
+        moving = {p: p.dtype for p in model.parameters()}
+        model.to(dtype)
+        trainer.save_model(str(folder))
+        for parameter, own in moving.items():
+            parameter.data = parameter.data.to(own)
+    else:
+        trainer.save_model(str(folder))
+    trainer.accelerator.wait_for_everyone()
+    (folder / "training_args.bin").unlink(missing_ok=True)
+    run.result = folder
+    return folder
+
+
+class _AtBegin(TrainerCallback):
+    """Checks that a sharded model is sharded, and judges it before the first step."""
+
+    def __init__(self, run: TrainingRun, trainer: TutorTrainer, data: Prepared) -> None:
+        self._run, self._trainer, self._data = run, trainer, data
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look at the wrapped model."""
+        check_sharded(self._trainer, self._run.plan)
+        sharded = self._run.plan.launch.sharding != "none"
+        if sharded and not state.global_step and not self._run.judged_before():
+            _judge_now(self._run, self._trainer, self._data, "before")
+
+
+def _judge_now(run: TrainingRun, trainer: TutorTrainer, data: Prepared, phase: str) -> None:
+    figures = trainer.judge(one_each(data.test))
+    run.recorder.write("evaluation", sync=True, split="test", phase=phase, **figures)
+    if run.stop.agreed(trainer.args.device):
+        return
+    rows = data.test_rows[: run.plan.evaluation.samples]
+    half = torch.bfloat16 if trainer.args.bf16 else torch.float16 if trainer.args.fp16 else None
+    model = (
+        trainer.model
+        if trainer.is_fsdp_enabled
+        else trainer.accelerator.unwrap_model(trainer.model)
+    )
+    for said in answer_rows(model, data.encoder, rows, half=half):
+        run.recorder.write(
+            "sample", phase=phase, prompt=said.prompt, answer=said.answer, reference=said.reference
+        )
+
+
+def _metrics(run: TrainingRun) -> tuple[str, ...]:
+    names = run.plan.evaluation.metrics
+    unknown = [name for name in names if name not in KNOWN]
+    if unknown:
+        run.recorder.note(
+            Text(
+                en=f"Not measured while training: {', '.join(unknown)}. Known: {', '.join(KNOWN)}.",
+                zh=f"训练时不测量：{'、'.join(unknown)}。可用：{'、'.join(KNOWN)}。",
+            )
+        )
+    return tuple(name for name in names if name in KNOWN)
+
+
+def _has_adapters(model: Any) -> bool:
+    return hasattr(model, "peft_config")
+
+
+def _block_class(model: Any) -> str:
+    names = getattr(model, "_no_split_modules", None) or []
+    return next(iter(names), "")
