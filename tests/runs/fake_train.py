@@ -49,6 +49,8 @@ class Fake:
             pause.wait(0.01)
             asked_at = asked_at or (time.monotonic() if self.stop else 0.0)
             if asked_at and not self.peers_live() and time.monotonic() - asked_at > 0.2:
+                self.say("run_ended", step, state="failed", text_en="Connection reset by peer",
+                         text_zh="连接被对端重置")  # fmt: skip
                 raise ConnectionResetError("Connection reset by peer")
         return any(paper.read_text(encoding="utf-8") == "1" for paper in papers)
 

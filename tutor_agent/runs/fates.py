@@ -132,7 +132,7 @@ def conclude(
     if progress.ended is not None:
         return _by_own_words(folder, progress.ended, outputs, asked, launcher_code)
     if progress.halted is not None:
-        return Outcome(state="halted", reason=_halt_reason(progress.halted))
+        return Outcome(state="halted", reason=_own_reason(progress.halted))
     if asked and not any(fate.error for fate in read_fates(folder, folder.last_attempt())):
         return Outcome(
             state="stopped",
@@ -177,18 +177,19 @@ def _by_own_words(
                 zh=f"启动进程被信号 {-launcher_code} 结束；训练进程已保存检查点并停止",
             ),
         )
-    return Outcome(state=_ENDS.get(state, "failed"), reason=_event_reason(ended))
+    if state == "failed" and (killed := _first_killed(folder)) is not None:
+        return Outcome(state="failed", reason=_at_step(killed.text(), ended.step))
+    return Outcome(state=_ENDS.get(state, "failed"), reason=_own_reason(ended))
 
 
-def _event_reason(event: Event) -> Text | None:
-    english, chinese = event.payload.get("reason_en"), event.payload.get("reason_zh")
+def _own_reason(event: Event) -> Text | None:
+    """Return the reason that the training process gave, in its own words if it gave any."""
+    english, chinese = event.payload.get("text_en"), event.payload.get("text_zh")
     if isinstance(english, str) and isinstance(chinese, str):
         return Text(en=redact(english), zh=redact(chinese))
-    return _halt_reason(event) if event.payload.get("reason") else None
-
-
-def _halt_reason(event: Event) -> Text:
-    words = redact(str(event.payload.get("reason") or "halted"))
+    if not event.payload.get("reason"):
+        return None
+    words = redact(str(event.payload["reason"]))
     known = _HALT_WORDS.get(words)
     if known is None:
         return Text.same(words)
@@ -203,10 +204,7 @@ def _failure(folder: RunFolder, progress: Progress, launcher_code: int | None) -
     if first is None and failed:
         first = failed[0]
     if first is not None:
-        words = first.text()
-        return Text(
-            en=f"{words.en}, at step {progress.step}", zh=f"{words.zh}（第 {progress.step} 步）"
-        )
+        return _at_step(first.text(), progress.step)
     words = tail(folder.attempt(folder.last_attempt()) / "launcher.log")
     error = _last_error(words) or redact(words.strip().rpartition("\n")[2][:300])
     if not fates and error:
@@ -216,6 +214,18 @@ def _failure(folder: RunFolder, progress: Progress, launcher_code: int | None) -
         en=f"the ranks ended at step {progress.step} without saying how (launcher exit code {code})",
         zh=f"训练进程在第 {progress.step} 步结束，没有说明原因（启动进程退出码 {code}）",
     )
+
+
+def _first_killed(folder: RunFolder) -> RankFate | None:
+    """Return the rank that was killed first: the others know only that a connection broke."""
+    fates = read_fates(folder, folder.last_attempt())
+    if fates and fates[0].signal_name not in {None, "SIGTERM"}:
+        return fates[0]
+    return None
+
+
+def _at_step(words: Text, step: int) -> Text:
+    return Text(en=f"{words.en}, at step {step}", zh=f"{words.zh}（第 {step} 步）")
 
 
 def _last_error(log: str) -> str:
