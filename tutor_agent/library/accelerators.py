@@ -15,6 +15,8 @@ from tutor_agent.core.resources import bundled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Link = Literal["none", "pcie", "nvlink", "hccs", "unknown"]
+
 
 class Card(Contract):
     """One product of the catalogue."""
@@ -33,7 +35,7 @@ class Card(Contract):
     """Total as the driver's tool prints it."""
     form: Literal["", "pcie", "nvl"] = ""
     """Form that sets it apart from the first card of its key."""
-    link: Literal["pcie", "nvlink", "hccs", "unknown"]
+    link: Link
     """How several of them are usually connected."""
     tflops: float | None = None
     """Dense bf16 peak, or fp16 where there is no bf16."""

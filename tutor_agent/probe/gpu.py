@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tutor_agent.core.facts import Accelerator
 from tutor_agent.core.text import Text
 from tutor_agent.probe.tools import has_tool, run_tool
 from tutor_agent.probe.vendors import (
     NVIDIA_FIELDS,
     Device,
-    Link,
     nvidia_accelerator,
     parse_amd_smi,
     parse_npu_smi,
@@ -21,6 +19,10 @@ from tutor_agent.probe.vendors import (
     parse_nvidia_topology,
     parse_rocm_smi,
 )
+
+if TYPE_CHECKING:
+    from tutor_agent.core.facts import Accelerator
+    from tutor_agent.library.accelerators import Link
 
 _GIB = 2**30
 

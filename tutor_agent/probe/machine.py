@@ -19,7 +19,7 @@ from tutor_agent.probe.tools import read_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tutor_agent.probe.vendors import Link
+    from tutor_agent.library.accelerators import Link
 
 _NO_GPU = re.compile(
     r"\bcpu\b|no gpu|without (?:a )?gpu|没有(?:显卡|gpu)|无(?:显卡|gpu)", re.IGNORECASE
@@ -76,7 +76,7 @@ def describe_machine(words: str) -> Machine:
 def _link(found: list[Mention]) -> Link:
     if sum(mention.number for mention in found) < 2:
         return "none"
-    links = {mention.card.link for mention in found}
+    links: set[Link] = {mention.card.link for mention in found}
     return links.pop() if len(links) == 1 else "pcie"
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tutor_agent.core.facts import Accelerator
 from tutor_agent.library.accelerators import find_accelerator
 
+if TYPE_CHECKING:
+    from tutor_agent.library.accelerators import Link
+
 NVIDIA_FIELDS = "index,uuid,name,memory.total,memory.free,compute_cap,utilization.gpu"
-Link = Literal["none", "pcie", "nvlink", "hccs", "unknown"]
 _GIB = 2**30
 _NPU_FIRST = re.compile(r"^\|\s*(?P<npu>\d+)\s+(?P<name>\w[\w-]*)\s*\|\s*(?P<health>\w+)\s*\|")
 _NPU_SECOND = re.compile(r"^\|\s*\d+(?:\s+\d+)?\s*\|\s*[\dA-Fa-fx]+:[\w.:]+\s*\|(?P<figures>.*)\|")
