@@ -1,0 +1,271 @@
+"""The app: a conversation on the left, the run on the right."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from tutor_agent.actions.fix import propose_fix
+from tutor_agent.actions.inspect import see_machine
+from tutor_agent.actions.runs import all_runs
+from tutor_agent.brain.conversation import Conversation
+from tutor_agent.brain.sessions import new_session, open_session
+from tutor_agent.core.errors import TutorError
+from tutor_agent.core.resources import state_dir
+from tutor_agent.runs.view import RunView
+from tutor_agent.tui.deeds import Deeds
+from tutor_agent.tui.guard import guarded_stderr
+from tutor_agent.tui.news import notices
+from tutor_agent.tui.replay import replay
+from tutor_agent.tui.screens.main import MainScreen
+from tutor_agent.tui.settings import Look, load_look, save_look
+from tutor_agent.tui.talking import Talker, Turn
+from tutor_agent.tui.theme import DEEP, THEMES
+from tutor_agent.tui.watching import RunWatch
+from tutor_agent.tui.widgets.bars import QueueLine, TopBar
+from tutor_agent.tui.widgets.card import Card
+from tutor_agent.tui.widgets.pick_list import PickList
+from tutor_agent.tui.widgets.prompt import Prompt
+from tutor_agent.tui.widgets.runs_page import RunsPage
+from tutor_agent.tui.widgets.runs_table import RunEntry
+from tutor_agent.tui.widgets.welcome import Welcome
+from tutor_agent.tui.wording import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tutor_agent.actions.context import Context
+    from tutor_agent.actions.fix import FixProposal
+    from tutor_agent.brain.sessions import Session
+    from tutor_agent.core.facts import Machine
+    from tutor_agent.core.findings import Finding
+    from tutor_agent.core.text import Language
+    from tutor_agent.tui.talking import Talk
+    from tutor_agent.tui.watching import Snapshot
+    from tutor_agent.tui.widgets.transcript import Transcript
+
+WATCH_SECONDS = 0.35
+
+
+class TutorApp(App[None]):
+    """Holds the conversation, the watch over the runs, and the look."""
+
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "tutor"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "deed('help')", show=False),
+        Binding("f3", "deed('lang')", show=False),
+        Binding("f4", "deed('theme')", show=False),
+        Binding("ctrl+r", "deed('sessions')", show=False),
+        Binding("ctrl+q", "quit", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        context: Context,
+        session_id: str | None = None,
+        *,
+        talk: Callable[[Context, Session], Talk] = Conversation,
+    ) -> None:
+        super().__init__()
+        look = load_look()
+        language = look.language or context.language
+        self.context = dataclasses.replace(context, language=language)
+        self.words = Words(language)
+        workspace = context.workspace
+        session = open_session(workspace, session_id) if session_id else new_session(workspace)
+        self.session = session
+        self._make_talk = talk
+        self._theme_name = look.theme
+        self.watch_runs = RunWatch(self.context.runs)
+        self.talker = Talker(self._make_talk(self.context, session), self)
+        self.deeds = Deeds(self)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Know our variables before our themes are worn."""
+        return dict(DEEP.variables)
+
+    def run(self, *args: object, **kwargs: object) -> None:
+        """Run until the person leaves, then say how to come back."""
+        os.environ["PYDANTIC_AI_NO_BANNER"] = "1"
+        with guarded_stderr(state_dir(self.context.workspace) / "stderr.log"):
+            super().run()
+        if self.session.entries:
+            sys.stdout.write(self.words("exit.resume", id=self.session.id) + "\n")
+
+    def on_mount(self) -> None:
+        """Paint first, then load what is slow."""
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = self._theme_name if self._theme_name in {t.name for t in THEMES} else "deep"
+        self.main = MainScreen(self.context.workspace)
+        self.push_screen(self.main)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self._fill_transcript()
+        self._load_brain()
+        self._look_at_machine()
+        self._watch()
+
+    def _fill_transcript(self) -> None:
+        if self.session.entries:
+            replay(self.session, self.transcript)
+        else:
+            self.transcript.append(Welcome())
+        self.main.query_one(TopBar).title = self.session.title
+
+    # -- the stage of the talker -------------------------------------------------------------
+
+    @property
+    def transcript(self) -> Transcript:
+        """The conversation on the screen."""
+        return self.main.transcript
+
+    def ask(self, card: Card) -> None:
+        """Show a card that waits."""
+        self.main.ask(card)
+
+    def present(self, view: object) -> None:
+        """Keep plans on their page; follow a run that has just been started."""
+        self.main.present(view)
+        if isinstance(view, RunView) and view.active:
+            self.watch_runs.choose(view.name)
+
+    def hides(self, view: object) -> bool:
+        """Return whether the view is on the screen elsewhere."""
+        return self.main.hides(view)
+
+    def talk_changed(self, *, answered_by: str | None = None) -> None:
+        """Show who answers, whether somebody is answering, and what waits."""
+        bar = self.main.query_one(TopBar)
+        bar.busy = self.talker.busy
+        if answered_by:
+            bar.brain = answered_by
+        if self.session.title:
+            bar.title = self.session.title
+        self.main.query_one(QueueLine).show(self.talker.waiting)
+
+    def say(self, turn: Turn) -> None:
+        """Hand a turn to the tutor."""
+        if self.talker.put(turn):
+            self._drain()
+
+    @work(group="turn", exit_on_error=True)
+    async def _drain(self) -> None:
+        await self.talker.drain()
+
+    # -- what the person does ----------------------------------------------------------------
+
+    @on(Prompt.Submitted)
+    def _submitted(self, event: Prompt.Submitted) -> None:
+        self.deeds.submit(event.words)
+
+    @on(Prompt.Interrupted)
+    def _interrupted(self) -> None:
+        if not self.talker.interrupt() and self.main.is_narrow:
+            self.main.go_to("chat")
+
+    @on(Card.Chosen)
+    def _chosen(self, event: Card.Chosen) -> None:
+        self.deeds.choose(event.card, event.action)
+
+    @on(PickList.Picked)
+    def _run_picked(self, event: PickList.Picked) -> None:
+        self.follow(event.key)
+
+    def action_deed(self, name: str) -> None:
+        """Do what a slash command does."""
+        self.deeds.command(name, "")
+
+    def follow(self, run: str) -> None:
+        """Show a run."""
+        self.watch_runs.choose(run)
+        self.main.go_to("run")
+
+    def set_language(self, language: Language) -> None:
+        """Speak another language from now on."""
+        self.words = Words(language)
+        self.context = dataclasses.replace(self.context, language=language)
+        self._reword()
+
+    def set_theme(self, name: str) -> None:
+        """Put on another face."""
+        self.theme = name
+        self.call_after_refresh(self._reword)
+
+    def _reword(self) -> None:
+        self.main.reword()
+        save_look(Look(language=self.words.language, theme=self.theme))
+
+    def open(self, session: Session) -> None:
+        """Go on with another conversation."""
+        self.talker.interrupt()
+        self.session = session
+        self.talker = Talker(self._make_talk(self.context, session), self)
+        self.transcript.remove_children()
+        self._fill_transcript()
+        self._load_brain()
+
+    # -- what happens beside it --------------------------------------------------------------
+
+    @work(thread=True, group="brain", exit_on_error=False)
+    def _load_brain(self) -> None:
+        talker = self.talker
+        talker.load()
+        self.call_from_thread(self.talk_changed, answered_by=talker.answers_with)
+
+    @work(thread=True, group="machine", exit_on_error=False)
+    def _look_at_machine(self) -> None:
+        machine: Machine = see_machine(self.context)
+        self.call_from_thread(self.main.show_machine, machine)
+
+    @work(thread=True, group="watch", exit_on_error=False)
+    def _watch(self) -> None:
+        while self.is_running:
+            snapshot = self.watch_runs.look()
+            self.call_from_thread(self._show_snapshot, snapshot)
+            self._examine(snapshot)
+            time.sleep(WATCH_SECONDS)
+
+    def _show_snapshot(self, snapshot: Snapshot) -> None:
+        self.main.show_snapshot(snapshot)
+        for notice in notices(snapshot):
+            self.say(Turn(notice=notice))
+
+    def _examine(self, snapshot: Snapshot) -> None:
+        """Work out the repair of a run that has found trouble (in the watching thread)."""
+        view, before = snapshot.view, snapshot.before
+        if view is None or not view.findings:
+            return
+        same = before is not None and (before.findings, before.state) == (view.findings, view.state)
+        if same:
+            return
+        proposal = None if view.active else self._proposal(view)
+        self.call_from_thread(self._show_finding, view.findings[0], proposal)
+
+    def _proposal(self, view: RunView) -> FixProposal | None:
+        try:
+            return propose_fix(self.context, view.name)
+        except TutorError:
+            return None
+
+    def _show_finding(self, finding: Finding, proposal: FixProposal | None) -> None:
+        self.main.panel.show_finding(finding, proposal)
+
+    @on(RunsPage.Wanted)
+    def _runs_wanted(self, event: RunsPage.Wanted) -> None:
+        self._read_runs(event.page)
+
+    @work(thread=True, group="runs", exclusive=True, exit_on_error=False)
+    def _read_runs(self, page: RunsPage) -> None:
+        entries = tuple(RunEntry(view) for view in all_runs(self.context))
+        self.call_from_thread(page.fill, entries)

@@ -1,0 +1,43 @@
+"""What the person chose for the look: language and theme, kept in their configuration folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+from tutor_agent.core.contract import Contract
+from tutor_agent.core.errors import TutorError
+from tutor_agent.core.resources import config_dir
+from tutor_agent.core.storage import write_atomic
+from tutor_agent.core.text import Language
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Look(Contract):
+    """The chosen look."""
+
+    language: Language | None = None
+    """Language of the app; None follows the command line and the locale."""
+    theme: str = "deep"
+    """`deep` or `paper`."""
+
+
+def load_look() -> Look:
+    """Read the choice; an unreadable file counts as none."""
+    try:
+        return Look.parse(json.loads(_path().read_text(encoding="utf-8")), str(_path()))
+    except (OSError, ValueError, TutorError):
+        return Look()
+
+
+def save_look(look: Look) -> None:
+    """Keep the choice; a folder that cannot be written costs only the memory of it."""
+    with contextlib.suppress(OSError):
+        write_atomic(_path(), look.model_dump_json())
+
+
+def _path() -> Path:
+    return config_dir() / "look.json"

@@ -1,0 +1,114 @@
+"""Watches the runs of a workspace from a thread: the followed run, its curves, the load of the machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tutor_agent.core.errors import TutorError
+from tutor_agent.probe.gpu import gpu_load
+from tutor_agent.runs.folder import is_run
+from tutor_agent.runs.view import LiveRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tutor_agent.core.facts import Accelerator
+    from tutor_agent.runs.curves import Curves
+    from tutor_agent.runs.view import RunView
+
+LOAD_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Loads:
+    """How busy the machine is."""
+
+    accelerators: tuple[Accelerator, ...] = ()
+    """Every GPU; empty without one."""
+    cpu: float = 0.0
+    """Share of all cores in use."""
+    memory_gib: float = 0.0
+    """Memory in use."""
+    memory_total_gib: float = 0.0
+    """Memory there is."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a look at the runs gave."""
+
+    view: RunView | None = None
+    """The followed run; None when there is none."""
+    curves: Curves | None = None
+    """Its curves; they change only inside `RunWatch.look`."""
+    before: RunView | None = None
+    """The same run at the look before; None at the first one."""
+    loads: Loads = Loads()
+    """Load of the machine."""
+
+
+class RunWatch:
+    """Follows the chosen run, else the newest one."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._chosen: str | None = None
+        self._live: LiveRun | None = None
+        self._view: RunView | None = None
+        self._loads = Loads()
+        self._loaded_at = 0.0
+
+    def choose(self, name: str | None) -> None:
+        """Follow the run called `name`; None follows the newest one."""
+        self._chosen = name
+
+    def look(self) -> Snapshot:
+        """Read what is new; called again and again, each time at the cost of what is new."""
+        self._attach()
+        self._measure()
+        if self._live is None:
+            return Snapshot(loads=self._loads)
+        before = self._view
+        try:
+            self._view = self._live.poll()
+        except (TutorError, OSError):
+            self._live = self._view = None
+            return Snapshot(loads=self._loads)
+        return Snapshot(self._view, self._live.curves, before, self._loads)
+
+    def _attach(self) -> None:
+        path = self._wanted()
+        if path is None:
+            self._live = self._view = None
+        elif self._live is None or self._live.folder.path != path:
+            try:
+                self._live, self._view = LiveRun(path), None
+            except (TutorError, OSError):
+                self._live = self._view = None
+
+    def _wanted(self) -> Path | None:
+        if self._chosen and is_run(self._root / self._chosen):
+            return self._root / self._chosen
+        newest: tuple[int, Path] | None = None
+        for path in self._root.iterdir() if self._root.is_dir() else ():
+            if is_run(path):
+                created = (path / "plan.yaml").stat().st_mtime_ns
+                newest = max(newest or (created, path), (created, path))
+        return newest[1] if newest else None
+
+    def _measure(self) -> None:
+        now = time.monotonic()
+        if now - self._loaded_at < LOAD_SECONDS:
+            return
+        self._loaded_at = now
+        memory = psutil.virtual_memory()
+        self._loads = Loads(
+            accelerators=gpu_load(),
+            cpu=psutil.cpu_percent() / 100,
+            memory_gib=(memory.total - memory.available) / 2**30,
+            memory_total_gib=memory.total / 2**30,
+        )

@@ -1,0 +1,111 @@
+"""The conversation: everything said and done, the newest at the bottom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.containers import VerticalScroll
+
+from tutor_agent.tui.widgets.answer import Answer
+from tutor_agent.tui.widgets.card import Card
+from tutor_agent.tui.widgets.lines import Notice, Remark, UserLine
+from tutor_agent.tui.widgets.tool_line import ToolLine
+
+if TYPE_CHECKING:
+    from textual.widget import Widget
+
+    from tutor_agent.core.text import Text
+
+_KEPT = 240
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    """Widgets in the order in which things happened; the oldest are dropped from the screen."""
+
+    DEFAULT_CSS = """
+    Transcript { scrollbar-size: 1 1; }
+    Transcript > .-last-tool { margin-bottom: 1; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
+        super().__init__(id=id)
+        self._answer: Answer | None = None
+        self._tools: dict[str, ToolLine] = {}
+        self._last_tool: ToolLine | None = None
+
+    def on_mount(self) -> None:
+        """Stay at the bottom until the person scrolls."""
+        self.anchor()
+
+    def append(self, widget: Widget) -> None:
+        """Add a widget at the end."""
+        self.end_answer()
+        if not isinstance(widget, ToolLine):
+            self._last_tool = None
+        self.mount(widget)
+        surplus = len(self.children) - _KEPT
+        if surplus > 0:
+            self.remove_children(list(self.children)[:surplus])
+
+    def add_user(self, said: str) -> None:
+        """Show what the person said, and go to the bottom."""
+        self.append(UserLine(said))
+        self.anchor()
+
+    def remark(self, text: Text, *, sign: str = "●", style: str = "$label") -> None:
+        """Show a sentence that nobody said."""
+        self.append(Remark(text, sign=sign, style=style))
+
+    def begin_tool(self, call: str, title: Text) -> None:
+        """Show that a tool works."""
+        tool = ToolLine(title)
+        tool.add_class("-last-tool")
+        if self._last_tool is not None:
+            self._last_tool.remove_class("-last-tool")
+        self._tools[call] = tool
+        self.append(tool)
+        self._last_tool = tool
+
+    def progress(self, text: Text) -> None:
+        """Show how far the working tool is."""
+        for tool in self._tools.values():
+            if tool.state == "working":
+                tool.update(text)
+
+    def end_tool(self, call: str, summary: Text, *, ok: bool) -> None:
+        """Show how a tool ended."""
+        tool = self._tools.pop(call, None)
+        if tool is not None:
+            tool.update(summary, "done" if ok else "failed")
+
+    def say(self, delta: str) -> None:
+        """Add to the answer; begin one if none is open."""
+        if self._answer is None:
+            if not delta.strip():
+                return
+            answer = Answer()
+            self.append(answer)
+            self._answer = answer
+        self._answer.say(delta)
+
+    def end_answer(self) -> None:
+        """What is said next is a new answer."""
+        if self._answer is not None:
+            self._answer.flush()
+            self._answer = None
+
+    def end_turn(self) -> None:
+        """Close what a turn left open."""
+        self.end_answer()
+        for tool in self._tools.values():
+            tool.stop()
+        self._tools.clear()
+        self._last_tool = None
+
+    def interrupted(self) -> None:
+        """Show that the person cut the answer short."""
+        self.append(Notice("chat.interrupted"))
+
+    def open_cards(self) -> list[Card]:
+        """Return the cards that still wait for a decision, the newest first."""
+        return [card for card in reversed(list(self.query(Card))) if card.open]
