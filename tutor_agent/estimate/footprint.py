@@ -18,6 +18,12 @@ NORM_VECTORS = 2
 """Normalisation vectors of the hidden width in one block."""
 
 
+_FUSED = {
+    "experts.gate_proj": "experts.gate_up_proj",
+    "experts.up_proj": "experts.gate_up_proj",
+}
+
+
 class Footprint(Contract):
     """Which weights a training method moves."""
 
@@ -121,12 +127,12 @@ def resolve_targets(shape: Shape, targets: str | Sequence[str]) -> tuple[str, ..
     if targets == "attention":
         return tuple(layer.name for layer in attention(shape))
     asked = [targets] if isinstance(targets, str) else list(targets)
-    found: list[str] = []
-    for name in asked:
-        fitting = [known for known in every if known == name or known.endswith(f".{name}")]
-        if not fitting:
+    found = [_FUSED.get(name, name) for name in asked]
+    for name in found:
+        if name not in every:
             raise _no_target(name, every)
-        found += fitting
+    if not found:
+        raise _no_target("", every)
     return tuple(dict.fromkeys(found))
 
 

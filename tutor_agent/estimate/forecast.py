@@ -9,7 +9,15 @@ from tutor_agent.core.forecast import Forecast, Range
 from tutor_agent.core.text import Text
 from tutor_agent.estimate.lengths import curve_of
 from tutor_agent.estimate.levers import best_lever, largest_part, lever_note
-from tutor_agent.estimate.memory import FRAGMENTATION, GIB, Memory, Setting, memory, weight_bytes
+from tutor_agent.estimate.memory import (
+    FRAGMENTATION,
+    GIB,
+    Memory,
+    Setting,
+    memory,
+    moving_bytes,
+    resting_bytes,
+)
 from tutor_agent.estimate.speed import Speed, speed
 
 if TYPE_CHECKING:
@@ -26,6 +34,9 @@ CPU_PROCESS_GIB = 0.7
 # allocator keeps what adapters' many short-lived tensors leave behind.
 CPU_FRAGMENTATION = {"full": 1.3, "lora": 1.8, "freezing": 1.1}
 KEPT_CHECKPOINTS = 3
+# Upper bounds over tokenizers: SmolLM2 needs 1.6 tokens for a Chinese character.
+_TOKENS_PER_CHARACTER = {"en": 0.5, "zh": 1.7}
+_ANSWER_MARKS = 4
 _GENERATED_TOKENS = 64
 _START_SECONDS = 30.0
 _LOAD_BYTES_PER_SECOND = 5e8
@@ -102,7 +113,21 @@ def setting_of(plan: Plan, machine: Machine, data: DataFacts | None) -> Setting:
         processes=plan.world_size,
         sharding=plan.launch.sharding,
         offload=plan.launch.offload == "cpu",
+        master=True,
+        masked=data is not None and (plan.data.packing or plan.optim.micro_batch > 1),
+        foreach=bool(machine.accelerators) and plan.optim.optimizer == "adamw",
+        supervised=None if data is None else supervised_places(plan, data),
     )
+
+
+def supervised_places(plan: Plan, data: DataFacts) -> int | None:
+    """Return how many tokens of a sample carry loss at most; None when it may be all of them."""
+    answer = data.roles.get("completion") or data.roles.get("label")
+    column = next((c for c in data.columns if c.name == answer), None)
+    if plan.data.supervise == "all" or plan.data.packing or column is None:
+        return None
+    rate = _TOKENS_PER_CHARACTER[data.language]
+    return math.ceil(column.longest * rate) + _ANSWER_MARKS
 
 
 def compute_dtype(plan: Plan, machine: Machine) -> Literal["bf16", "fp16", "fp32"]:
@@ -159,7 +184,7 @@ def held_out_rows(plan: Plan, data: DataFacts) -> int:
 def evaluation_count(plan: Plan, steps: int) -> int:
     """Return how often it is evaluated while training."""
     every = plan.evaluation.every
-    interval = max(1, math.ceil(steps * every)) if every < 1 else round(every)
+    interval = max(1, round(steps * every)) if every < 1 else round(every)
     return steps // interval
 
 
@@ -224,12 +249,11 @@ def weight_bytes_total(model: ModelFacts, setting: Setting) -> float:
 
 def _disk_gib(model: ModelFacts, footprint: Footprint, setting: Setting) -> float:
     """Return the size of the kept checkpoints and the result."""
-    if footprint.method == "lora":
-        weights, unit = 4.0 * footprint.trainable, 4
-    else:
-        unit = weight_bytes(footprint, setting)
-        weights = float(unit * model.parameters.total)
-    states = 2.0 * unit * footprint.trainable
+    unit, trained = moving_bytes(footprint, setting), footprint.trainable
+    weights = float(unit * trained)
+    if footprint.method != "lora":
+        weights += resting_bytes(setting) * (model.parameters.total - trained)
+    states = 2.0 * unit * trained
     return (KEPT_CHECKPOINTS * (weights + states) + weights) / GIB
 
 

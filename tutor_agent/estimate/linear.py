@@ -60,10 +60,15 @@ def mlp(shape: Shape, *, sparse: bool) -> tuple[Linear, ...]:
     h, experts = shape.hidden, shape.experts
     if not sparse or experts is None:
         return _mlp("", h, shape.intermediate, shape.gated)
-    routed = _mlp("experts.", h, experts.intermediate, shape.gated)
-    layers = tuple(layer._replace(copies=experts.routed, active=experts.active) for layer in routed)
+    width = experts.intermediate
+    rows = 2 * width if shape.gated else width
+    # transformers keeps all routed experts of a block in two fused tensors.
+    layers = (
+        Linear("experts.gate_up_proj", h, rows, experts.routed, experts.active),
+        Linear("experts.down_proj", width, h, experts.routed, experts.active),
+    )
     if experts.shared:
-        layers += _mlp("shared_experts.", h, experts.intermediate * experts.shared, shape.gated)
+        layers += _mlp("shared_experts.", h, width * experts.shared, shape.gated)
     return layers
 
 

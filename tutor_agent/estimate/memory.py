@@ -55,6 +55,14 @@ class Setting(Contract):
     """Whether model states live on the CPU."""
     fused_loss: bool = False
     """Whether the loss never builds all logits (Liger and the like)."""
+    master: bool = False
+    """Whether weights that move are held in fp32 under a 16-bit autocast."""
+    masked: bool = False
+    """Whether attention gets an explicit mask: padded or packed batches."""
+    foreach: bool = False
+    """Whether the optimizer makes a temporary copy of a state for all weights at once."""
+    supervised: int | None = None
+    """Places of a sample that carry loss, at most; None for all."""
 
     @property
     def tokens(self) -> int:
@@ -88,7 +96,7 @@ def memory(model: ModelFacts, footprint: Footprint, setting: Setting) -> Memory:
     stages: dict[Stage, float] = {
         "loss": saved + loss + head_input + keep,
         "backward": states.gradients + work + saved / max(1, footprint.reached_layers),
-        "step": states.gradients,
+        "step": states.gradients + (states.gradients if setting.foreach else 0.0),
     }
     stage = max(stages, key=lambda name: stages[name])
     peak = states.weights + states.optimizer + communication + FRAGMENTATION * stages[stage]
@@ -104,35 +112,49 @@ def memory(model: ModelFacts, footprint: Footprint, setting: Setting) -> Memory:
     return Memory(peak, stage, parts)
 
 
-def is_master(footprint: Footprint, setting: Setting) -> bool:
-    """Return whether the weights are held in fp32 under a 16-bit autocast.
+def moving_bytes(footprint: Footprint, setting: Setting) -> int:
+    """Return the bytes of one weight that moves; its gradient has the same size.
 
-    fp16 gradients cannot be unscaled, so fp16 training of the weights themselves needs it.
+    Adapters are fp32. fp16 gradients cannot be unscaled, so fp16 training always moves fp32 weights.
     """
-    return setting.dtype == "fp16" and footprint.method != "lora"
+    wide = footprint.method == "lora" or setting.master or setting.dtype != "bf16"
+    return 4 if wide else 2
 
 
-def weight_bytes(footprint: Footprint, setting: Setting) -> int:
-    """Return the bytes of one base weight."""
-    return 4 if setting.dtype == "fp32" or is_master(footprint, setting) else 2
+def resting_bytes(setting: Setting) -> int:
+    """Return the bytes of one weight that does not move.
+
+    A sharded group holds one dtype: where fp32 weights move, the resting ones are fp32 too.
+    """
+    uniform = setting.master and setting.sharding == "fsdp2"
+    return 4 if setting.dtype == "fp32" or uniform else 2
 
 
 def _states(model: ModelFacts, footprint: Footprint, setting: Setting) -> _States:
     """Return weights, gradients and optimizer states on one device."""
-    unit, trained = weight_bytes(footprint, setting), footprint.trainable
-    weights = float(unit * model.parameters.total)
-    if footprint.frozen_bits != "none":
-        linear = min(linear_weights(model.shape), model.parameters.total)
-        upcast = 4 * (model.parameters.total - linear)
-        weights = NF4_BYTES[footprint.frozen_bits] * linear + upcast
-    own = 4 if footprint.method == "lora" else unit
+    total, trained = model.parameters.total, footprint.trainable
+    moving, resting = moving_bytes(footprint, setting), resting_bytes(setting)
     if footprint.method == "lora":
-        weights += own * trained
-    gradients = float(own * trained)
-    optimizer = _optimizer_bytes(setting.optimizer, own) * trained
-    if setting.sharding in {"zero2", "zero3"} and footprint.method != "lora" and unit == 2:
-        optimizer += 8.0 * trained
+        weights = float(_frozen(model, footprint, resting) + moving * trained)
+    else:
+        weights = float(resting * (total - trained) + moving * trained)
+    gradients = float(moving * trained)
+    optimizer = _optimizer_bytes(setting.optimizer, moving) * trained
+    if setting.sharding in {"zero2", "zero3"} and setting.dtype != "fp32":
+        # DeepSpeed holds 16-bit weights and gradients, and keeps fp32 copies with its states.
+        scale = 2 if footprint.method == "lora" else moving
+        weights, gradients = weights * 2 / scale, gradients * 2 / moving
+        optimizer = (4.0 + _optimizer_bytes(setting.optimizer, 4)) * trained
     return _shard(_States(weights, gradients, optimizer), setting)
+
+
+def _frozen(model: ModelFacts, footprint: Footprint, resting: int) -> float:
+    """Return the frozen weights below adapters, quantised or not."""
+    total = model.parameters.total
+    if footprint.frozen_bits == "none":
+        return float(resting * total)
+    linear = min(linear_weights(model.shape), total)
+    return NF4_BYTES[footprint.frozen_bits] * linear + 4.0 * (total - linear)
 
 
 def _shard(states: _States, setting: Setting) -> _States:
@@ -159,8 +181,8 @@ def _saved(shape: Shape, footprint: Footprint, setting: Setting) -> float:
     """Return the activations that wait for the backward pass."""
     tokens = setting.tokens
     if setting.checkpointing:
-        unit = 4 if weight_bytes(footprint, setting) == 4 else 2
-        return float(footprint.reached_layers * tokens * unit * shape.hidden)
+        wide = setting.dtype == "fp32" or _wide_residual(footprint, setting)
+        return float(footprint.reached_layers * tokens * (4 if wide else 2) * shape.hidden)
     total, below = 0.0, shape.layers - footprint.reached_layers
     frozen = shape.layers - footprint.trained_layers
     position = 0
@@ -169,10 +191,21 @@ def _saved(shape: Shape, footprint: Footprint, setting: Setting) -> float:
             if index >= below:
                 total += _layer_bytes(shape, layers, footprint, setting, trained=index >= frozen)
         position += count
-    scores = 0.0
-    if setting.attention == "eager":
-        scores = 9.0 * setting.micro_batch * shape.heads * setting.length**2
-    return tokens * total + scores * footprint.reached_layers
+    return tokens * total + footprint.reached_layers * _quadratic(shape, setting)
+
+
+def _wide_residual(footprint: Footprint, setting: Setting) -> bool:
+    """Return whether the residual stream is fp32: it follows the embedding's dtype."""
+    zero = setting.sharding in {"zero2", "zero3"}
+    return footprint.method == "full" and moving_bytes(footprint, setting) == 4 and not zero
+
+
+def _quadratic(shape: Shape, setting: Setting) -> float:
+    """Return what one block keeps per pair of positions: eager scores, or the explicit mask."""
+    pairs = setting.micro_batch * setting.length**2
+    unit = 4 if setting.dtype == "fp32" else 2
+    scores = 9.0 * shape.heads * pairs if setting.attention == "eager" else 0.0
+    return scores + (float(unit * pairs) if setting.masked and setting.attention == "sdpa" else 0.0)
 
 
 def _layer_bytes(
@@ -185,16 +218,30 @@ def _layer_bytes(
 ) -> float:
     """Return what one block saves per token without checkpointing."""
     h, kv, f = _widths(shape, layers)
-    if setting.dtype == "fp32":
-        ch, ck, cf = (32, 8, 16) if trained else (16, 8, 12)
-    elif is_master(footprint, setting):
-        ch, ck, cf = (38, 12, 20) if trained else (20, 8, 14)
-    else:
-        ch, ck, cf = (20, 4, 8) if trained else (12, 4, 6)
-    plain = float(ch * h + ck * kv + cf * f)
+    ch, ck, cf = _coefficients(footprint, setting, trained=trained)
+    plain = float(ch * h + ck * kv + cf * f) + _repeated(shape, setting)
     if not shape.gated:
         plain -= 6 * h + 3 * f
     return plain + _adapter_bytes(layers, footprint, setting)
+
+
+def _coefficients(footprint: Footprint, setting: Setting, *, trained: bool) -> tuple[int, int, int]:
+    """Return bytes per unit of hidden, key/value and MLP width; traced on Llama blocks."""
+    if setting.dtype == "fp32":
+        return (32, 8, 16) if trained else (16, 8, 12)
+    if not trained:
+        return 12, 4, 6
+    if moving_bytes(footprint, setting) == 2 or setting.sharding in {"zero2", "zero3"}:
+        return 20, 4, 8
+    return (30, 4, 8) if _wide_residual(footprint, setting) else (26, 4, 8)
+
+
+def _repeated(shape: Shape, setting: Setting) -> float:
+    """Return the keys and values that a mask makes attention repeat for every query head."""
+    if not setting.masked or setting.attention != "sdpa" or shape.latent is not None:
+        return 0.0
+    unit = 8 if setting.dtype == "fp32" else 4
+    return float(unit * (shape.heads - shape.kv_heads) * shape.head_dim)
 
 
 def _adapter_bytes(layers: tuple[Linear, ...], footprint: Footprint, setting: Setting) -> float:
@@ -231,7 +278,9 @@ def _work(shape: Shape, footprint: Footprint, setting: Setting) -> float:
         ch, cf = 19, 12
     widths = [_widths(shape, layers) for _, layers in blocks(shape)]
     largest = max(ch * h + 4 * kv + cf * f for h, kv, f in widths)
-    return float(setting.tokens * largest) * (2 if setting.dtype == "fp32" else 1)
+    wide = 2 if setting.dtype == "fp32" else 1
+    masked = setting.tokens * _repeated(shape, setting) + _quadratic(shape, setting)
+    return float(setting.tokens * largest * wide) + masked
 
 
 def _is_mlp(name: str) -> bool:
@@ -249,7 +298,11 @@ def _widths(shape: Shape, layers: tuple[Linear, ...]) -> tuple[int, int, int]:
 
 def _loss(shape: Shape, footprint: Footprint, setting: Setting) -> float:
     if not setting.fused_loss:
-        return float(LOSS_BYTES_PER_LOGIT * setting.tokens * shape.vocab)
+        # Logits are made for every place that carries loss in any sample of the batch.
+        places = setting.length
+        if setting.supervised is not None:
+            places = min(places, setting.micro_batch * setting.supervised)
+        return float(LOSS_BYTES_PER_LOGIT * setting.micro_batch * places * shape.vocab)
     chunk = max(setting.tokens / 8, min(setting.tokens, 1024))
     head = 2 * shape.vocab * shape.hidden if footprint.method == "full" else 0
     return chunk * shape.vocab * FUSED_LOSS_BYTES_PER_LOGIT + head
@@ -259,12 +312,12 @@ def _communication(model: ModelFacts, footprint: Footprint, setting: Setting) ->
     """Return buffers: autocast's copies, DDP's buckets, what sharding gathers."""
     shape, full = model.shape, footprint.method != "lora"
     linear = linear_weights(shape)
-    unit = weight_bytes(footprint, setting)
+    unit = moving_bytes(footprint, setting)
     if setting.sharding == "none":
-        copies = 2.0 * linear if is_master(footprint, setting) else 0.0
-        gradients = (4 if not full else unit) * footprint.trainable
-        return copies + (gradients if setting.processes > 1 else 0.0)
-    layer = 2.0 * linear / shape.layers * (0.26 if footprint.frozen_bits != "none" else 1.0)
+        autocast = full and unit == 4 and setting.dtype != "fp32"
+        copies = 2.0 * linear * footprint.trained_layers / shape.layers if autocast else 0.0
+        return copies + (float(unit * footprint.trainable) if setting.processes > 1 else 0.0)
+    layer = 2.0 * linear / shape.layers * _gathered(footprint)
     share = model.parameters.total / setting.processes
     if setting.sharding == "fsdp2":
         root = 2.0 * shape.vocab * shape.hidden * (1 if shape.tied else 2)
@@ -274,3 +327,8 @@ def _communication(model: ModelFacts, footprint: Footprint, setting: Setting) ->
         live = 0.8 * 2 * min(LIVE_PARAMETERS, model.parameters.total)
         return live + layer + (4.0 * min(LIVE_PARAMETERS, share) if full else 0.0)
     return (2.0 * BUCKET * 2 + 4.0 * min(LIVE_PARAMETERS, share)) if full else 0.0
+
+
+def _gathered(footprint: Footprint) -> float:
+    """Return the size of a gathered layer against its 16-bit form."""
+    return 1.0 if footprint.frozen_bits == "none" else NF4_BYTES[footprint.frozen_bits] / 2
