@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tutor_agent.core.errors import NotFoundError, UnreadableError
 from tutor_agent.core.facts import ModelFacts
@@ -190,7 +190,7 @@ def facts_from_config(
 
 def _architecture(config: Mapping[str, Any]) -> str:
     named = config.get("architectures") or language_config(config).get("architectures")
-    return str(named[0]) if isinstance(named, list) and named else ""
+    return str(cast("list[Any]", named)[0]) if isinstance(named, list) and named else ""
 
 
 def _with_licence(facts: ModelFacts, known: CatalogueModel) -> ModelFacts:

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 
 INDEX = "model.safetensors.index.json"
 _MAX_HEADER = 256 * 2**20
-_DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32", "F64": "fp64"}
-_DTYPES |= {"F8_E4M3": "fp8", "F8_E5M2": "fp8"}
+_DTYPES = {
+    "BF16": "bf16",
+    "F16": "fp16",
+    "F32": "fp32",
+    "F64": "fp64",
+    "F8_E4M3": "fp8",
+    "F8_E5M2": "fp8",
+}
 _COMPANION = re.compile(
     r"(\.weight_scale(_inv|_2)?|\.input_scale|\.output_scale|\.scales|\.qzeros|\.g_idx|\.SCB|_scales"
     r"|\.weight_format|\.absmax|\.quant_map|\.nested_absmax|\.nested_quant_map|\.[kv]_scale"
