@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
 import huggingface_hub
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -43,6 +43,10 @@ WANTED = (
 """What is downloaded: weights as safetensors, configuration, tokenizer. No pickles, no code."""
 UNWANTED = ("original/*", "onnx/*", "*/*", "consolidated*")
 _GIB = 2**30
+# huggingface_hub has changed its HTTP library more than once; its own error names the base class.
+_HTTP_ERRORS: tuple[type[Exception], ...] = tuple(
+    base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)
+)
 
 
 class ResolvedModel(Contract):
@@ -152,7 +156,7 @@ def _from_hub(
         )
     except RepositoryNotFoundError:
         tried.append(Text(en=f"hub: no repository {model_id}", zh=f"模型站点：没有仓库 {model_id}"))
-    except (httpx.HTTPError, OSError, ValueError) as error:
+    except (*_HTTP_ERRORS, OSError, ValueError) as error:
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         tried.append(Text(en=f"hub: {words}", zh=f"模型站点：{words}"))
     return None
