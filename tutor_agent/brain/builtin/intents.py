@@ -149,7 +149,7 @@ LIST_FILES = _any(
     r"\b(?:list|show|find|see)(?: me)?(?: all)?(?: the| my)?(?: data)? files\b|\bwhat (?:data )?files\b|\bwhich (?:data )?files\b|\bwhat data (?:do i have|is here)\b",
 )
 ESTIMATE = _any(
-    r"(?:多少|多大|几[个张块]?)(?:的)?\s*(?:g|gb|gib)?(?:的)?(?:显存|内存|vram|memory|卡|显卡|gpu)|(?:显存|内存|vram|卡|显卡|gpu)(?:需要|要|占用?|够|得)?(?:多少|多大|几|不够|够)|(?:放|跑|装|训|撑|吃|带|微调|训练)(?:得|不)(?:下|动|了|起)|(?:能不能|能否|可以|可不可以|能)(?:跑|训|训练|微调|放下|装下|全参|lora|用).*(?:吗|么|\?|？|$)|够(?:用|不够|吗|么)|(?:要|需要|得|大概|会|花)(?:跑|训练|训|花)?(?:多久|多长时间|多少时间|几个?小时)|多久能",
+    r"(?:多少|多大|几[个张块]?)(?:的)?\s*(?:g|gb|gib)?(?:的)?(?:显存|内存|vram|memory|卡|显卡|gpu)|(?:显存|内存|vram|卡|显卡|gpu)(?:需要|要|占用?|够|得)?(?:多少|多大|几|不够|够)|(?:放|跑|装|训|撑|吃|带|微调|训练)(?:得|不)(?:下|动|了|起)|(?:能不能|能否|可以|可不可以|能)(?:跑|训|训练|微调|放下|装下|全参|lora|用).*(?:吗|么|\?|？|$)|(?:显存|内存|卡|gpu|机器|硬盘).{0,6}够(?:用|不够|吗|么)|够(?:用|不够)吗?[?？]?$|(?:要|需要|得|大概|会|花)(?:跑|训练|训|花)?(?:多久|多长时间|多少时间|几个?小时)|多久能",
     r"\bhow much (?:memory|vram|gpu|ram|time)\b|\b(?:does|will|would|do|can) .*\bfit\b|\bfit (?:in|on|into)\b|\bcan i (?:train|tune|fine-?tune|run|use|do)\b.*|\bhow (?:long|many gpus|many hours)\b|\benough (?:memory|vram|gpu)\b|\bmemory (?:needed|required|requirements?|for|usage)\b|\bvram (?:needed|required|for)\b|\bis .* (?:enough|sufficient)\b|\bestimate\b",
 )
 TROUBLE = _any(
@@ -158,7 +158,7 @@ TROUBLE = _any(
     r"\b(?:crash\w*|error|exception|traceback|diverg\w*|explod\w*|explosion|spik\w*|stuck|hang(?:s|ing)?|hung|froze|too slow|very slow|so slow|overfit\w*|underfit\w*|gibberish|garbage|repeat(?:s|ing)? (?:itself|the)|forgets|forgot|worse|went wrong|going wrong|what's wrong|is wrong|fails?|failed|failing|broken|out of memory)\b|\b(?:not|isn't|doesn't|won't|never|stopped) (?:\w+ )?(?:converg\w*|learn\w*|decreas\w*|drop\w*|improv\w*|work\w*|go\w* down|stop\w*|mov\w*|chang\w*)",
 )
 TUNE = _any(
-    r"微调|精调|调教|训练(?:一个|个|出|自己|我的|专属|模型|大模型|小模型|deepseek|qwen)|(?:定制|做|搞|弄|打造|训)(?:一个|个|出)?.{0,12}(?:模型|机器人|助手|bot)|让(?:模型|它|deepseek|ai).{0,8}(?:学|会)|sft",
+    r"微调|精调|调教|训练(?:一个|个|出|自己|我的|专属|模型|大模型|小模型|deepseek|qwen)|(?:定制|做|搞|弄|打造|训)(?:一个|个|出)?.{0,12}(?:模型|机器人|助手|bot)|(?:让|教)会?(?:一个)?(?:模型|它|deepseek|ai).{0,8}(?:学|会|用|说|回答|写|做|像)|sft",
     r"\b(?:fine-?\s?tun\w*|finetun\w*|tune|train|teach|adapt|specialis\w*|specializ\w*|customi[sz]e|sft)\b",
 )
 CHECK = _any(

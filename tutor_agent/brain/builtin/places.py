@@ -10,9 +10,10 @@ _DATA = r"(?:csv|tsv|jsonl|json|parquet)"
 _LOGS = r"(?:log|out|err|txt|ipynb)"
 _ENDING = re.compile(rf"\.(?:(?P<data>{_DATA})|(?P<log>{_LOGS})|(?P<plan>ya?ml))$", re.IGNORECASE)
 _QUOTED = re.compile(r"[\"“”「『`']([^\"“”」』`'\n]+?)[\"“”」』`']")
-_AT = re.compile(r"(?<![\w.])@([^\s，。；！？]+)")
+_AT = re.compile(r"(?<![\w.])@([^\s，。；！？,;!?]+)")
 _ROOTED = re.compile(
-    rf"(?:~|\.{{1,2}})?/[^\n\"'，。；！？,;]*?\.(?:{_DATA}|{_LOGS})(?![A-Za-z0-9])", re.IGNORECASE
+    rf"(?<![\w.~])(?:~|\.{{1,2}})?/[^\n\"'，。；！？,;]*?\.(?:{_DATA}|{_LOGS})(?![A-Za-z0-9])",
+    re.IGNORECASE,
 )
 _BARE = re.compile(
     rf"[^\s\"'，。；：！？（）“”、,;:!?()<>|=]+\.(?:{_DATA}|{_LOGS})(?![A-Za-z0-9])", re.IGNORECASE

@@ -84,10 +84,10 @@ class Reading:
     wish: Wish | None = None
     domain: str | None = None
     hours: float | None = None
-    field: str | None = None
+    plan_field: str | None = None
     """The plan field in question."""
     pick: int | None = None
-    runs: tuple[str, ...] = field(default=())
+    runs: tuple[str, ...] = ()
 
     @property
     def data(self) -> str | None:
@@ -143,7 +143,7 @@ def _slots(reading: Reading, plain: str) -> Reading:
         wish=find_wish(mended),
         domain=find_domain(mended),
         hours=hours,
-        field=field_in_question(mended),
+        plan_field=field_in_question(mended),
         pick=_number(picked["n"]) if picked else None,
         runs=tuple(_RUN.findall(plain)),
     )
@@ -191,8 +191,8 @@ def _short(reading: Reading, words: str, known: Known) -> Intent | None:
 
 def _looks(reading: Reading, words: str, known: Known) -> Intent | None:
     """A log to be read, two runs to be compared, a reason to be given."""
-    why = bool(i.WHY.search(words)) and reading.field is not None
-    troubled = bool(i.TROUBLE.search(words)) and reading.field in {None, "task"}
+    why = bool(i.WHY.search(words)) and reading.plan_field is not None
+    troubled = bool(i.TROUBLE.search(words)) and reading.plan_field in {None, "task"}
     return _first(
         (
             (Intent.read_log, reading.log is not None),
@@ -247,6 +247,7 @@ def _asks(reading: Reading, words: str, known: Known) -> Intent | None:
     sized = re.search(r"\d+(?:\.\d+)?\s*[bB](?![A-Za-z])", words) is not None
     subject = bool(reading.model or sized or reading.unclear or (known.has_plan and not defines))
     asked = reading.question or not i.TUNE.search(words)
+    tells_machine = reading.machine is not None and not reading.question
     return _first(
         (
             (Intent.result, bool(i.RESULT.search(words)) and not defines and not reading.changes),
@@ -258,7 +259,7 @@ def _asks(reading: Reading, words: str, known: Known) -> Intent | None:
             (Intent.list_files, bool(i.LIST_FILES.search(words))),
             (Intent.see_data, bool(reading.data) and bool(i.SEE_DATA.search(words)) and asked),
             (Intent.estimate, bool(i.ESTIMATE.search(words)) and subject and asked),
-            (Intent.see_machine, bool(i.SEE_MACHINE.search(words))),
+            (Intent.see_machine, bool(i.SEE_MACHINE.search(words)) and not tells_machine),
             (
                 Intent.see_model,
                 bool(reading.model)

@@ -205,6 +205,7 @@ def _kept(desk: Desk, sheet: PlanSheet) -> ToolResult:
     weighed = [
         {
             "skill": c.skill,
+            "title": c.title.pick(language),
             "recommended": c.recommended,
             "verdict": c.verdict.pick(language),
             "fits": c.forecast.fits,

@@ -1,0 +1,1 @@
+"""What the tutor does about each intent, as pure functions of the scene."""

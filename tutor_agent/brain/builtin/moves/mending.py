@@ -1,0 +1,165 @@
+"""Moves when something is wrong: read what was pasted, examine a run, repair it, speak up by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tutor_agent.brain.builtin.moves.knowing import answer_from_cards
+from tutor_agent.brain.builtin.moves.running import ASK_REPAIR, result
+from tutor_agent.brain.builtin.scene import bullets
+from tutor_agent.brain.builtin.state import Offer
+from tutor_agent.brain.history import NoticeEntry
+from tutor_agent.core.text import Text
+
+if TYPE_CHECKING:
+    from tutor_agent.brain.builtin.scene import Decision, Scene
+
+
+def read_paste(scene: Scene) -> Decision:
+    """Name the fault in what was pasted."""
+    done = scene.result("diagnose_text")
+    if done is None:
+        reading = scene.reading
+        return scene.use("diagnose_text", words=reading.pasted, symptom=reading.said or None)
+    data = scene.data("diagnose_text")
+    if done.ok and data.get("verdict") == "unknown" and scene.reading.said:
+        return answer_from_cards(scene, before=[done.summary])
+    return scene.end(*diagnosis(scene, data) if done.ok else [done.summary])
+
+
+def read_log(scene: Scene) -> Decision:
+    """Name the fault in a log file."""
+    done = scene.result("diagnose_file")
+    if done is None:
+        return scene.use("diagnose_file", path=scene.reading.log, symptom=scene.reading.said)
+    return scene.end(*diagnosis(scene, scene.data("diagnose_file")) if done.ok else [done.summary])
+
+
+def trouble(scene: Scene) -> Decision:
+    """Something is wrong: examine the run it may be about, then the words themselves, then the cards."""
+    examined, read = scene.result("diagnose_run"), scene.result("diagnose_text")
+    if scene.state.run and examined is None and read is None:
+        return scene.use("diagnose_run", run=scene.state.run)
+    if examined and examined.ok and scene.data("diagnose_run").get("verdict") == "fault":
+        offer = ASK_REPAIR if scene.state.offer is Offer.repair else None
+        return scene.end(*diagnosis(scene, scene.data("diagnose_run")), offer)
+    if read is None:
+        return scene.use("diagnose_text", words=scene.reading.said)
+    if read.ok and scene.data("diagnose_text").get("verdict") == "fault":
+        return scene.end(*diagnosis(scene, scene.data("diagnose_text")))
+    healthy = examined.summary if examined and examined.ok else None
+    return answer_from_cards(scene, before=[healthy])
+
+
+def fix(scene: Scene) -> Decision:
+    """Work out a repair, show it, and apply it once it is agreed to."""
+    applied = scene.result("apply_fix")
+    if applied is not None:
+        if applied.outcome == "denied":
+            return scene.end(_LEFT_ALONE)
+        return scene.end(applied.summary, _REPAIRED if applied.ok else None)
+    proposed = scene.result("propose_fix")
+    if proposed is None:
+        runs = scene.reading.runs
+        return scene.use("propose_fix", run=runs[0] if runs else scene.state.run)
+    if not proposed.ok:
+        return scene.end(proposed.summary)
+    data = scene.data("propose_fix")
+    chosen: dict[str, Any] = data.get("fix", {})
+    return scene.use(
+        "apply_fix",
+        proposed.summary,
+        run=data.get("run"),
+        cause=data.get("cause"),
+        fix=chosen.get("id"),
+    )
+
+
+def apply(scene: Scene) -> Decision:
+    """Agree to the repair that was shown."""
+    proposal = scene.state.proposal
+    if scene.result("apply_fix") is not None or proposal is None or scene.result("propose_fix"):
+        return fix(scene)
+    return scene.use(
+        "apply_fix",
+        run=proposal.get("run"),
+        cause=proposal.get("cause"),
+        fix=proposal.get("fix", {}).get("id"),
+    )
+
+
+def speak_up(scene: Scene) -> Decision:
+    """A run changed while nobody was talking: say so, and what could be done."""
+    notice = scene.turn.opening
+    if not isinstance(notice, NoticeEntry):
+        return scene.end()
+    if notice.happened == "completed":
+        return result(scene)
+    if notice.happened == "stopped":
+        return scene.end(notice.text, _RESUMABLE)
+    if notice.happened == "lost":
+        return scene.end(notice.text, _LOST)
+    return _propose(scene, notice)
+
+
+def _propose(scene: Scene, notice: NoticeEntry) -> Decision:
+    proposed = scene.result("propose_fix")
+    if proposed is None:
+        return scene.use("propose_fix", notice.text, run=notice.run, cause=notice.cause)
+    if proposed.ok:
+        data = scene.data("propose_fix")
+        evidence = list(data.get("finding", {}).get("evidence", ()))[:3]
+        return scene.end(bullets(evidence) if evidence else None, proposed.summary, _SHALL_I)
+    examined = scene.result("diagnose_run")
+    if examined is None:
+        return scene.use("diagnose_run", run=notice.run)
+    found = diagnosis(scene, scene.data("diagnose_run")) if examined.ok else [examined.summary]
+    return scene.end(*found)
+
+
+def diagnosis(scene: Scene, data: dict[str, Any]) -> list[Text | str | None]:
+    """Say a verdict: the fault, what speaks for and against it, the ways out, what else it could be."""
+    findings: list[dict[str, Any]] = data.get("findings") or []
+    note = data.get("note")
+    if data.get("verdict") == "healthy":
+        return [_HEALTHY, note]
+    if not findings:
+        return [_UNKNOWN, note]
+    first, rest = findings[0], findings[1:3]
+    fixes = [fix["title"] for fix in first.get("fixes", ())]
+    others = [f"{f['title']} ({round(f['confidence'] * 100)} %)" for f in rest]
+    sure = round(first["confidence"] * 100)
+    return [
+        f"**{first['title']}** ({sure} %, `{first['cause']}`)",
+        bullets(first.get("evidence") or []),
+        scene.say(_AGAINST, bullets(first["against"])) if first.get("against") else None,
+        scene.say(_WAYS_OUT, bullets(fixes)) if fixes else None,
+        scene.say(_COULD_ALSO, bullets(others)) if others else None,
+        note,
+    ]
+
+
+_HEALTHY = Text(en="Nothing is wrong here.", zh="这里没有问题。")
+_UNKNOWN = Text(
+    en="I recognise no known fault in this. A few more lines of the log, before the error, would help.",
+    zh="没有认出已知的故障。如果能多贴几行报错之前的日志，会更容易判断。",
+)
+_AGAINST = Text(en="Against it:", zh="不支持这个判断的迹象：")
+_WAYS_OUT = Text(en="Ways out:", zh="解决办法：")
+_COULD_ALSO = Text(en="It could also be:", zh="也有可能是：")
+_LEFT_ALONE = Text(
+    en="All right, the run stays as it is. Tell me what you would rather change.",
+    zh="好的，运行保持原样。想怎么改可以告诉我。",
+)
+_REPAIRED = Text(
+    en="I watch whether the fault is gone, and tell you.",
+    zh="我会盯着故障是否消失，有结果就告诉您。",
+)
+_SHALL_I = Text(en="Shall I repair it this way?", zh="要我这样修复吗？")
+_RESUMABLE = Text(
+    en="Say *resume* to go on from its checkpoint.", zh="说“继续训练”就能从检查点接着跑。"
+)
+_LOST = Text(
+    en="Its processes are gone. Say *resume* to go on from the last good checkpoint.",
+    zh="它的进程不见了。说“继续训练”，可以从最近一个完好的检查点接着跑。",
+)
