@@ -1,13 +1,53 @@
-"""Watching a run while it goes on."""
+"""Watching a run while it goes on: cheap rules on every event, the full ranking only when one fires.
+
+A spike informs, drift acts, and what is not a number acts at once. Every fault is reported once until
+it has cleared or the run has been resumed.
+"""
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections import deque
 from typing import TYPE_CHECKING
+
+from tutor_agent.core.findings import Finding
+from tutor_agent.core.text import Text
+from tutor_agent.diagnose.detectors import (
+    DriftDetector,
+    EarlyRiseDetector,
+    EvaluationDetector,
+    SpikeDetector,
+)
+from tutor_agent.diagnose.faults import find_fault
+from tutor_agent.diagnose.observations import Observations
+from tutor_agent.diagnose.rank import candidates, finding_of, fix_of
+from tutor_agent.diagnose.readers.events import EventReader
+from tutor_agent.diagnose.signs import Scene, write
 
 if TYPE_CHECKING:
     from tutor_agent.core.events import Event
-    from tutor_agent.core.findings import Finding
+    from tutor_agent.core.findings import Severity
     from tutor_agent.core.plan import Plan
+    from tutor_agent.diagnose.detectors import Level
+
+BROKEN_NUMBERS = (
+    "lr_too_high",
+    "fp16_overflow",
+    "attention_kernel_numerics",
+    "fully_masked_rows",
+    "no_grad_clipping",
+    "fp16_trainable_params",
+)
+DIVERGENCE = ("lr_too_high", "no_grad_clipping", "loss_spike_instability")
+STILL_WEIGHTS = ("nothing_trainable", "adapters_detached")
+
+_POINTS_OF_NOTHING = 3
+_ZERO_RATE_POINTS = 20
+_SPEED_POINTS = 30
+_SLOW_POINTS = 10
+_SLOW_SHARE = 0.4
+_UNLEARNT_EOS = 0.5
 
 
 class Watch:
@@ -15,8 +55,214 @@ class Watch:
 
     def __init__(self, plan: Plan | None = None) -> None:
         self.plan = plan
+        self._begin()
+
+    def _begin(self) -> None:
+        self._seen = Observations(plan=self.plan)
+        self._reader = EventReader(self._seen)
+        self._attempt = 0
+        self._restart_rules()
+
+    def _restart_rules(self) -> None:
+        self._spike, self._drift = SpikeDetector(), DriftDetector()
+        self._early, self._evaluations = EarlyRiseDetector(), EvaluationDetector()
+        self._reported: set[str] = set()
+        self._nothing = self._still = self._no_rate = self._slow = 0
+        self._speeds: deque[float] = deque(maxlen=200)
 
     def feed(self, event: Event) -> list[Finding]:
         """Take one event and return what it newly shows."""
-        del event
-        return []
+        if event.attempt > self._attempt:
+            self._attempt = event.attempt
+            self._restart_rules()
+        self._reader.take(event)
+        match event.kind:
+            case "step":
+                found = self._step(event)
+            case "evaluation":
+                found = self._evaluation(event)
+            case "audit":
+                found = self._audit(event)
+            case "halted":
+                found = self._halted(event)
+            case _:
+                found = None
+        return [found] if found is not None else []
+
+    def _step(self, event: Event) -> Finding | None:
+        loss, gradient = event.number("loss"), event.number("grad_norm")
+        if loss is None:
+            return None
+        if not math.isfinite(loss) or (gradient is not None and not math.isfinite(gradient)):
+            return self._broken(event, loss, gradient)
+        if loss == 0 and gradient == 0:
+            self._nothing += 1
+            return self._no_labels(event) if self._nothing == _POINTS_OF_NOTHING else None
+        self._nothing = 0
+        found = self._motionless(event, gradient)
+        return found or self._curve(event, loss) or self._speed(event)
+
+    def _curve(self, event: Event, loss: float) -> Finding | None:
+        early = self._early.add(loss, event.step)
+        drift = self._drift.add(loss, event.step)
+        spike = self._spike.add(loss, event.step)
+        level = drift or early
+        if level is not None:
+            evidence = _risen("training loss", "训练损失", level)
+            return self._report("divergence", DIVERGENCE, evidence, "stop", event)
+        if spike is not None:
+            evidence = Text(
+                en=f"loss {write(spike.now)} at step {spike.step}, usually {write(spike.usual)}; most spikes heal",
+                zh=f"第 {spike.step} 步损失 {write(spike.now)}，平时为 {write(spike.usual)}；多数尖峰会自行恢复",
+            )
+            return self._report("spike", ("loss_spike_instability",), evidence, "hint", event)
+        return None
+
+    def _broken(self, event: Event, loss: float, gradient: float | None) -> Finding | None:
+        bad_loss = not math.isfinite(loss)
+        name, value = ("loss", loss) if bad_loss else ("grad_norm", gradient)
+        evidence = Text(
+            en=f"{name} is {write(value)} at step {event.step}",
+            zh=f"第 {event.step} 步 {name} 为 {write(value)}",
+        )
+        return self._report("broken", BROKEN_NUMBERS, evidence, "stop", event)
+
+    def _halted(self, event: Event) -> Finding | None:
+        reason = str(event.payload.get("reason", ""))
+        if reason == "diverged":
+            evidence = Text(
+                en=f"the guard stopped at step {event.step}: the loss left its range",
+                zh=f"守护程序在第 {event.step} 步停下：损失越界",
+            )
+            return self._report("divergence", DIVERGENCE, evidence, "stop", event)
+        if not reason.startswith("non_finite"):
+            return None
+        what = "loss" if reason.endswith("loss") else "gradient"
+        evidence = Text(
+            en=f"the guard stopped before step {event.step}: the {what} is not a number",
+            zh=f"守护程序在第 {event.step} 步更新之前停下：{'损失' if what == 'loss' else '梯度'}不是有效数值",
+        )
+        return self._report("broken", BROKEN_NUMBERS, evidence, "stop", event)
+
+    def _no_labels(self, event: Event) -> Finding | None:
+        evidence = Text(
+            en=f"loss and grad_norm are both 0 at {self._nothing} logged points up to step {event.step}",
+            zh=f"到第 {event.step} 步已有 {self._nothing} 个记录点的 loss 和 grad_norm 都是 0",
+        )
+        return self._report("labels", ("all_labels_masked",), evidence, "stop", event)
+
+    def _motionless(self, event: Event, gradient: float | None) -> Finding | None:
+        rate = event.number("learning_rate")
+        self._still = self._still + 1 if gradient == 0 else 0
+        self._no_rate = self._no_rate + 1 if rate == 0 and gradient != 0 else 0
+        if self._still == _POINTS_OF_NOTHING:
+            evidence = Text(
+                en=f"grad_norm is 0 at {self._still} logged points up to step {event.step}, the loss is not",
+                zh=f"到第 {event.step} 步已有 {self._still} 个记录点的 grad_norm 为 0，而损失不为 0",
+            )
+            return self._report("still", STILL_WEIGHTS, evidence, "stop", event)
+        if self._no_rate == _ZERO_RATE_POINTS:
+            evidence = Text(
+                en=f"the learning rate is 0 at {self._no_rate} logged points in a row, up to step {event.step}",
+                zh=f"到第 {event.step} 步学习率已连续 {self._no_rate} 个记录点为 0",
+            )
+            return self._report("rate", ("lr_scheduler_misconfigured",), evidence, "stop", event)
+        return None
+
+    def _speed(self, event: Event) -> Finding | None:
+        speed = event.number("tokens_per_second")
+        if not speed or speed <= 0:
+            return None
+        usual = statistics.median(self._speeds) if len(self._speeds) >= _SPEED_POINTS else None
+        is_slow = usual is not None and speed < _SLOW_SHARE * usual
+        self._slow = self._slow + 1 if is_slow else 0
+        if not is_slow:
+            self._speeds.append(speed)
+            self._reported.discard("speed")
+        if usual is None or self._slow != _SLOW_POINTS:
+            return None
+        evidence = Text(
+            en=f"{write(speed)} tokens/s at step {event.step}, before it {write(usual)}",
+            zh=f"第 {event.step} 步每秒 {write(speed)} 个 token，此前为 {write(usual)}",
+        )
+        return self._report("speed", ("memory_swapping",), evidence, "warn", event)
+
+    def _evaluation(self, event: Event) -> Finding | None:
+        loss = event.number("loss")
+        if loss is None or event.payload.get("phase") != "during":
+            return None
+        level = self._evaluations.add(loss, event.step)
+        if level is None:
+            self._reported.discard("overfitting")
+            return None
+        evidence = _risen("evaluation loss", "验证损失", level)
+        return self._report("overfitting", ("overfitting",), evidence, "warn", event)
+
+    def _audit(self, event: Event) -> Finding | None:
+        supervised, trainable = event.number("supervised_tokens"), event.number("trainable")
+        if trainable == 0:
+            evidence = Text(en="0 weights are trainable", zh="可训练权重为 0")
+            return self._report("still", STILL_WEIGHTS, evidence, "stop", event)
+        if supervised == 0:
+            evidence = Text(en="0 tokens carry loss", zh="参与损失的 token 为 0")
+            return self._report("labels", ("all_labels_masked",), evidence, "stop", event)
+        if _ends_are_not_learnt(event):
+            evidence = Text(
+                en="the end token is not among the supervised tokens of most answers",
+                zh="多数回答里，结束符没有参与学习",
+            )
+            return self._report("ends", ("eos_missing_in_data",), evidence, "warn", event)
+        return None
+
+    def _report(
+        self, rule: str, slugs: tuple[str, ...], evidence: Text, severity: Severity, event: Event
+    ) -> Finding | None:
+        """Let `slugs` compete for what `rule` saw; nothing when it has been reported already."""
+        if rule in self._reported:
+            return None
+        self._reported.add(rule)
+        scene = Scene(self._seen)
+        ranked = candidates(scene, slugs)
+        if ranked:
+            found = finding_of(ranked[0], scene)
+            confidence = found.confidence
+        else:
+            found, confidence = _bare(slugs[0], scene), 0.5
+        return found.model_copy(
+            update={
+                "severity": severity,
+                "step": event.step,
+                "confidence": confidence,
+                "evidence": (evidence, *found.evidence),
+            }
+        )
+
+
+def _bare(slug: str, scene: Scene) -> Finding:
+    """Make a finding of a card none of whose own signs holds."""
+    card = find_fault(slug)
+    fixes = tuple(fix for one in card.fixes if (fix := fix_of(one, scene)) is not None)
+    return Finding(
+        cause=slug,
+        title=card.title,
+        severity=card.severity,
+        confidence=0.5,
+        evidence=(),
+        fixes=fixes,
+    )
+
+
+def _risen(name_en: str, name_zh: str, level: Level) -> Text:
+    usual, now = write(level.usual), write(level.now)
+    return Text(
+        en=f"{name_en} {usual} → {now} between steps {level.usual_step} and {level.step}",
+        zh=f"第 {level.usual_step} 步到第 {level.step} 步之间，{name_zh} {usual} → {now}",
+    )
+
+
+def _ends_are_not_learnt(event: Event) -> bool:
+    value = event.payload.get("eos_supervised")
+    if isinstance(value, bool):
+        return not value
+    share = event.number("eos_supervised")
+    return share is not None and share < _UNLEARNT_EOS

@@ -23,13 +23,13 @@ def read_run_events(events: Iterable[Event], plan: Plan | None = None) -> Observ
     seen = Observations(plan=plan)
     if plan is not None:
         seen.config = flatten(plan.model_dump(mode="json"))
-    reader = _EventReader(seen)
+    reader = EventReader(seen)
     for event in events:
         reader.take(event)
     return seen
 
 
-class _EventReader:
+class EventReader:
     """Folds events into one `Observations`."""
 
     def __init__(self, seen: Observations) -> None:
