@@ -206,12 +206,25 @@ def _dialects(delimiter: str, sample: str, first: str) -> list[Dialect]:
     found = [Dialect(delimiter)]
     if '\\"' in sample:
         found.append(Dialect(delimiter, escape="\\"))
-    if '"' in sample:
+    if '"' in sample and _quotes_are_plain(delimiter, sample):
         found.append(Dialect(delimiter, quote=None))
     cells = first.strip().split(delimiter)
     if all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells):
         found.insert(0, Dialect(delimiter, quote="'"))
     return found
+
+
+def _quotes_are_plain(delimiter: str, sample: str) -> bool:
+    """Return whether quotes are part of the text, as in many TSV files.
+
+    One quote too many in a CSV file is a broken row; several, and not one field that is properly
+    quoted, are a file written without quoting.
+    """
+    edge = re.escape(delimiter)
+    if re.search(rf'(?:^|{edge})"[^"\r\n]*"(?={edge}|[\r\n]|\Z)', sample, re.MULTILINE):
+        return False
+    opened = re.findall(rf'(?:^|{edge})"', sample, re.MULTILINE)
+    return delimiter == "\t" or len(opened) >= 3
 
 
 def _consistency(sample: str, dialect: Dialect) -> tuple[float, int]:
