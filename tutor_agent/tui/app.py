@@ -29,7 +29,6 @@ from tutor_agent.tui.settings import Look, load_look, save_look
 from tutor_agent.tui.talking import Talker, Turn
 from tutor_agent.tui.theme import DEEP, THEMES
 from tutor_agent.tui.watching import RunWatch
-from tutor_agent.tui.widgets.bars import QueueLine, TopBar
 from tutor_agent.tui.widgets.card import Card
 from tutor_agent.tui.widgets.pick_list import PickList
 from tutor_agent.tui.widgets.prompt import Prompt
@@ -76,15 +75,14 @@ class TutorApp(App[None]):
         talk: Callable[[Context, Session], Talk] = Conversation,
     ) -> None:
         super().__init__()
-        look = load_look()
-        language = look.language or context.language
+        self._look = load_look()
+        language = self._look.language or context.language
         self.context = dataclasses.replace(context, language=language)
         self.words = Words(language)
         workspace = context.workspace
         session = open_session(workspace, session_id) if session_id else new_session(workspace)
         self.session = session
         self._make_talk = talk
-        self._theme_name = look.theme
         self.watch_runs = RunWatch(self.context.runs)
         self.talker = Talker(self._make_talk(self.context, session), self)
         self.deeds = Deeds(self)
@@ -105,7 +103,7 @@ class TutorApp(App[None]):
         """Paint first, then load what is slow."""
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = self._theme_name if self._theme_name in {t.name for t in THEMES} else "deep"
+        self.theme = self._look.theme
         self.main = MainScreen(self.context.workspace)
         self.push_screen(self.main)
         self.call_after_refresh(self._begin)
@@ -121,7 +119,7 @@ class TutorApp(App[None]):
             replay(self.session, self.transcript)
         else:
             self.transcript.append(Welcome())
-        self.main.query_one(TopBar).title = self.session.title
+        self.main.top.title = self.session.title
 
     # -- the stage of the talker -------------------------------------------------------------
 
@@ -146,13 +144,13 @@ class TutorApp(App[None]):
 
     def talk_changed(self, *, answered_by: str | None = None) -> None:
         """Show who answers, whether somebody is answering, and what waits."""
-        bar = self.main.query_one(TopBar)
+        bar = self.main.top
         bar.busy = self.talker.busy
         if answered_by:
             bar.brain = answered_by
         if self.session.title:
             bar.title = self.session.title
-        self.main.query_one(QueueLine).show(self.talker.waiting)
+        self.main.queue.show(self.talker.waiting)
 
     def say(self, turn: Turn) -> None:
         """Hand a turn to the tutor."""
@@ -193,18 +191,20 @@ class TutorApp(App[None]):
 
     def set_language(self, language: Language) -> None:
         """Speak another language from now on."""
+        self._keep(self._look.model_copy(update={"language": language}))
         self.words = Words(language)
         self.context = dataclasses.replace(self.context, language=language)
-        self._reword()
+        self.main.reword()
 
     def set_theme(self, name: str) -> None:
         """Put on another face."""
+        self._keep(self._look.model_copy(update={"theme": name}))
         self.theme = name
-        self.call_after_refresh(self._reword)
+        self.call_after_refresh(self.main.reword)
 
-    def _reword(self) -> None:
-        self.main.reword()
-        save_look(Look(language=self.words.language, theme=self.theme))
+    def _keep(self, look: Look) -> None:
+        self._look = look
+        save_look(look)
 
     def open(self, session: Session) -> None:
         """Go on with another conversation."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.errors import TutorError
@@ -21,7 +21,7 @@ class Look(Contract):
 
     language: Language | None = None
     """Language of the app; None follows the command line and the locale."""
-    theme: str = "deep"
+    theme: Literal["deep", "paper"] = "deep"
     """`deep` or `paper`."""
 
 

@@ -203,8 +203,9 @@ class Talker:
             if isinstance(card, PlanCard):
                 card.close("plan.replaced")
         for widget in self._facts:
-            widget.remove()
+            widget.display = False
         self._facts = []
+        self._stage.transcript.tighten()
 
     async def _approve(self, approval: Approval) -> Verdict:
         if self._granted is not None and self._granted.covers(approval):

@@ -14,7 +14,15 @@ from tutor_agent.core.advice import Advice
 from tutor_agent.core.resources import state_dir
 from tutor_agent.tui.completion import Completer
 from tutor_agent.tui.history import History
-from tutor_agent.tui.widgets.bars import TABS, Hints, QueueLine, RunStrip, TabBar, TopBar
+from tutor_agent.tui.widgets.bars import (
+    TABS,
+    Hints,
+    QueueLine,
+    RunStrip,
+    TabBar,
+    TopBar,
+    in_trouble,
+)
 from tutor_agent.tui.widgets.card import Card
 from tutor_agent.tui.widgets.papers import PlanPaper
 from tutor_agent.tui.widgets.piece import Piece, words_of
@@ -70,7 +78,9 @@ class MainScreen(Screen[None]):
     MainScreen.-narrow Transcript > * { margin-bottom: 0; }
     MainScreen.-narrow RunPanel Tiles, MainScreen.-narrow RunPanel LoadBars { margin: 0; }
     MainScreen.-narrow RunPanel #run-cards Card { margin: 0; }
-    MainScreen.-narrow.-short-run LoadBars { display: none; }
+    MainScreen.-narrow.-short RunPanel.-has-card LoadBars,
+    MainScreen.-narrow.-short RunPanel.-has-card Legend { display: none; }
+    MainScreen.-narrow.-short RunPanel Choices { margin: 0; }
     MainScreen.-narrow Prompt {
         border: none; border-top: solid $line; margin: 0; padding: 0 1;
     }
@@ -95,44 +105,38 @@ class MainScreen(Screen[None]):
         self._popup = Popup()
         self._completer = Completer(workspace)
         self._history = History(state_dir(workspace) / "prompt-history.jsonl")
-        self._followed: str | None = None
+        self.transcript = Transcript(id="chat")
+        self.panel = RunPanel(id="run")
+        self.prompt = Prompt(self._history, self._popup, self._complete)
+        self.top = TopBar()
+        self.queue = QueueLine()
+        self._tabs = TabBar()
+        self._strip = RunStrip()
+        self._hints = Hints()
+        self._plan = PlanPaper()
+        self._runs = RunsPage(id="runs", classes="page")
 
     def compose(self) -> ComposeResult:
         """Bars above and below, pages between."""
-        yield TopBar()
-        yield TabBar()
+        yield self.top
+        yield self._tabs
         with Horizontal(id="body"):
-            yield Transcript(id="chat")
-            yield RunPanel(id="run")
+            yield self.transcript
+            yield self.panel
             with VerticalScroll(id="plan", classes="page"):
-                yield PlanPaper()
-            yield RunsPage(id="runs", classes="page")
-        yield RunStrip()
-        yield QueueLine()
-        yield Prompt(self._history, self._popup, self._complete)
-        yield Hints()
+                yield self._plan
+            yield self._runs
+        yield self._strip
+        yield self.queue
+        yield self.prompt
+        yield self._hints
         yield self._popup
 
     def on_mount(self) -> None:
         """Begin at the prompt."""
         self.add_class("tab-chat")
-        self.query_one(Hints).keys = _HINTS
+        self._hints.keys = _HINTS
         self.prompt.area.focus()
-
-    @property
-    def transcript(self) -> Transcript:
-        """The conversation."""
-        return self.query_one("#chat", Transcript)
-
-    @property
-    def prompt(self) -> Prompt:
-        """Where the person types."""
-        return self.query_one(Prompt)
-
-    @property
-    def panel(self) -> RunPanel:
-        """The followed run."""
-        return self.query_one(RunPanel)
 
     @property
     def is_narrow(self) -> bool:
@@ -142,11 +146,11 @@ class MainScreen(Screen[None]):
     @property
     def tab(self) -> str:
         """The page that a narrow terminal shows."""
-        return self.query_one(TabBar).active
+        return self._tabs.active
 
     def show_machine(self, machine: Machine) -> None:
         """Show what this machine is."""
-        self.query_one(TopBar).show_machine(machine)
+        self.top.show_machine(machine)
         self.panel.show_machine(machine)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
@@ -154,16 +158,14 @@ class MainScreen(Screen[None]):
         view = snapshot.view
         self.panel.show(snapshot)
         points = snapshot.curves.train[-400:] if snapshot.curves else []
-        self.query_one(RunStrip).show(view, tuple(point.value for point in points))
+        self._strip.show(view, tuple(point.value for point in points))
         self.set_class(view is not None, "-has-run")
-        self.query_one(TabBar).alarm = view is not None and bool(
-            view.findings or view.state in {"halted", "failed", "lost"}
-        )
+        self._tabs.alarm = in_trouble(view)
 
     def present(self, view: object) -> None:
         """Keep the newest plan on its page."""
         if isinstance(view, Advice):
-            self.query_one(PlanPaper).show(view)
+            self._plan.show(view)
 
     def hides(self, view: object) -> bool:
         """Return whether the panel beside the conversation shows this very repair."""
@@ -187,13 +189,13 @@ class MainScreen(Screen[None]):
         """Show a page (narrow), or the run panel (wide)."""
         for name in TABS:
             self.set_class(name == tab, f"tab-{name}")
-        self.query_one(TabBar).active = tab
+        self._tabs.active = tab
         if tab == "run":
             self.remove_class("-hide-run")
         if tab == "runs":
-            self.query_one(RunsPage).reload()
+            self._runs.reload()
             if self.is_narrow:
-                self.query_one(RunsPage).focus_list()
+                self._runs.focus_list()
         else:
             self.prompt.area.focus()
 
@@ -216,7 +218,7 @@ class MainScreen(Screen[None]):
 
     def on_resize(self, event: Resize) -> None:
         """A short terminal has no room for the load bars."""
-        self.set_class(event.size.height < 30, "-short-run")
+        self.set_class(event.size.height < 30, "-short")
         self.call_after_refresh(self._place_popup)
 
     def on_key(self, event: Key) -> None:
@@ -242,7 +244,7 @@ class MainScreen(Screen[None]):
 
     @on(Prompt.Scrolled)
     def _scrolled(self, event: Prompt.Scrolled) -> None:
-        page = {"plan": self.query_one("#plan"), "runs": self.query_one("#runs")}
+        page = {"plan": self.query_one("#plan"), "runs": self._runs}
         target = page.get(self.tab, self.transcript) if self.is_narrow else self.transcript
         target.scroll_relative(y=event.pages * max(1, target.size.height - 2), animate=False)
 
@@ -263,12 +265,12 @@ class MainScreen(Screen[None]):
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """Say what the keys do now."""
         del event
-        self.query_one(Hints).keys = _CARD_HINTS if isinstance(self.focused, Card) else _HINTS
+        self._hints.keys = _CARD_HINTS if isinstance(self.focused, Card) else _HINTS
 
     def on_descendant_blur(self, event: DescendantBlur) -> None:
         """Say what the keys do now."""
         del event
-        self.query_one(Hints).keys = _HINTS
+        self._hints.keys = _HINTS
 
     def _complete(self, typed: str, row: int) -> tuple[Item, ...]:
         items = self._completer(typed, words_of(self)) if row == 0 or "@" in typed else ()

@@ -118,7 +118,8 @@ class RunStrip(Piece):
     """The followed run in one line, while its panel is out of sight."""
 
     DEFAULT_CSS = """
-    RunStrip { height: 1; padding: 0 2; background: $strip; display: none; }
+    RunStrip { height: 1; padding: 0 2; background: $surface; display: none; }
+    RunStrip.-trouble { background: $strip; }
     """
 
     @dataclass
@@ -138,6 +139,7 @@ class RunStrip(Piece):
     def show(self, view: RunView | None, losses: tuple[float, ...]) -> None:
         """Show a run and the last of its losses."""
         self._view, self._losses = view, losses
+        self.set_class(in_trouble(view), "-trouble")
         self.refresh()
 
     def on_click(self) -> None:

@@ -48,7 +48,6 @@ class Card(Vertical, can_focus=True):
     Card:focus { border: round $primary; }
     Card.-trouble { border: round $trouble 55%; border-title-color: $trouble; }
     Card.-trouble:focus { border: round $trouble; }
-    Card.-trouble ChoiceButton.-primary { background: $trouble; }
     Card.-closed { border: round $line; border-title-color: $label; }
     """
 
@@ -80,7 +79,7 @@ class Card(Vertical, can_focus=True):
         """The drawing and its buttons."""
         yield CardBody(self)
         if self.open:
-            yield Choices(self.choices())
+            yield Choices(self.choices(), accent="$trouble" if self.trouble else "$primary")
 
     def on_mount(self) -> None:
         """Write the edges."""

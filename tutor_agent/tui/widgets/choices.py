@@ -1,25 +1,23 @@
-"""A row of buttons, each with its key."""
+"""A row of buttons, each with its key; it wraps where there is no room."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual import on
-from textual.containers import Horizontal
+from rich.cells import cell_len
+from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 
-from tutor_agent.tui.paint import line
+from tutor_agent.tui.paint import line, lines
 from tutor_agent.tui.widgets.piece import Piece
 
 if TYPE_CHECKING:
-    from textual.app import ComposeResult
-    from textual.content import Content
     from textual.events import Click
-    from textual.geometry import Size
 
-KEY_SIGNS = {"enter": "⏎", "escape": "esc"}
+_SIGNS = {"enter": "⏎"}
+_GAP = 2
 
 
 @dataclass(frozen=True)
@@ -34,46 +32,25 @@ class Choice:
     """Key of its words."""
 
 
-class ChoiceButton(Piece):
-    """One button."""
+@dataclass(frozen=True)
+class Placed:
+    """A button and where it stands."""
+
+    choice: Choice
+    words: str
+    row: int
+    column: int
+
+    def covers(self, row: int, column: int) -> bool:
+        """Return whether the button is at that cell."""
+        return row == self.row and 0 <= column - self.column < cell_len(self.words)
+
+
+class Choices(Piece):
+    """The buttons of a card; the selected one is filled."""
 
     DEFAULT_CSS = """
-    ChoiceButton { width: auto; height: 1; margin-right: 2; background: $button; color: $value; }
-    ChoiceButton.-primary { background: $primary; color: $on-accent; text-style: bold; }
-    ChoiceButton:hover { text-style: underline; }
-    ChoiceButton.-selected { text-style: bold underline; }
-    """
-
-    @dataclass
-    class Pressed(Message):
-        """The button was clicked."""
-
-        choice: Choice
-
-    def __init__(self, choice: Choice, *, primary: bool) -> None:
-        super().__init__(classes="-primary" if primary else "")
-        self.choice = choice
-
-    def paint(self, width: int) -> Content:
-        """Draw key and label."""
-        sign = KEY_SIGNS.get(self.choice.key, self.choice.key)
-        return line(f" {sign} {self.words(self.choice.label)} ")
-
-    def get_content_width(self, container: Size, viewport: Size) -> int:
-        """Take as much as the label needs."""
-        return self.paint(0).cell_length
-
-    def on_click(self, event: Click) -> None:
-        """Choose it."""
-        event.stop()
-        self.post_message(self.Pressed(self.choice))
-
-
-class Choices(Horizontal):
-    """The buttons of a card; the first is the primary one."""
-
-    DEFAULT_CSS = """
-    Choices { height: 1; margin-top: 1; }
+    Choices { margin-top: 1; }
     """
 
     selected: reactive[int] = reactive(0)
@@ -84,32 +61,48 @@ class Choices(Horizontal):
 
         choice: Choice
 
-    def __init__(self, choices: tuple[Choice, ...]) -> None:
+    def __init__(self, choices: tuple[Choice, ...], *, accent: str) -> None:
         super().__init__()
-        self.choices = choices
-
-    def compose(self) -> ComposeResult:
-        """One button a choice."""
-        for number, choice in enumerate(self.choices):
-            yield ChoiceButton(choice, primary=number == 0)
-
-    def watch_selected(self, selected: int) -> None:
-        """Show which one ⏎ would take."""
-        for number, button in enumerate(self.query(ChoiceButton)):
-            button.set_class(number == selected and selected > 0, "-selected")
+        self._choices = choices
+        self._accent = accent
 
     def move(self, by: int) -> None:
         """Select the next or the previous one."""
-        self.selected = (self.selected + by) % len(self.choices)
+        self.selected = (self.selected + by) % len(self._choices)
 
     def by_key(self, *keys: str | None) -> Choice | None:
         """Return the choice that one of `keys` makes; ⏎ takes the selected one."""
-        for choice in self.choices:
+        for choice in self._choices:
             if choice.key in keys and choice.key != "enter":
                 return choice
-        return self.choices[self.selected] if "enter" in keys else None
+        return self._choices[self.selected] if "enter" in keys else None
 
-    @on(ChoiceButton.Pressed)
-    def _pressed(self, event: ChoiceButton.Pressed) -> None:
+    def paint(self, width: int) -> Content:
+        """Draw the buttons row by row."""
+        rows: list[Content] = []
+        for number, button in enumerate(self._placed(width)):
+            filled = f"bold $on-accent on {self._accent}"
+            style = filled if number == self.selected else "$value on $button"
+            if button.row == len(rows):
+                rows.append(Content.styled(button.words, style))
+            else:
+                rows[-1] = line(rows[-1], " " * _GAP, (button.words, style))
+        return lines(*rows)
+
+    def on_click(self, event: Click) -> None:
+        """Choose the button under the pointer."""
         event.stop()
-        self.post_message(self.Made(event.choice))
+        for button in self._placed(self.size.width):
+            if button.covers(event.y, event.x):
+                self.post_message(self.Made(button.choice))
+
+    def _placed(self, width: int) -> list[Placed]:
+        placed: list[Placed] = []
+        row = column = 0
+        for choice in self._choices:
+            words = f" {_SIGNS.get(choice.key, choice.key)} {self.words(choice.label)} "
+            if column and column + cell_len(words) > width:
+                row, column = row + 1, 0
+            placed.append(Placed(choice, words, row, column))
+            column += cell_len(words) + _GAP
+        return placed

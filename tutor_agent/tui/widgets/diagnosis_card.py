@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tutor_agent.tui import figures
 from tutor_agent.tui.changes import change_words
-from tutor_agent.tui.paint import hanging, line, lines, wrap
+from tutor_agent.tui.paint import dotted, hanging, line, lines, wrap
 from tutor_agent.tui.widgets.card import Card
 from tutor_agent.tui.widgets.choices import Choice
 
@@ -59,10 +59,8 @@ class DiagnosisCard(Card):
         head = [
             Content.styled(p.plain, style) for p in wrap(Content(words.of(finding.title)), width)
         ]
-        rows: list[Row] = [
-            (words("diagnosis.evidence") if n == 0 else "", Content.styled(words.of(t), "$detail"))
-            for n, t in enumerate(finding.evidence[:_MAX_EVIDENCE])
-        ]
+        evidence = [(_bare(words.of(text)), "$detail") for text in finding.evidence[:_MAX_EVIDENCE]]
+        rows: list[Row] = [(words("diagnosis.evidence"), dotted(evidence))] if evidence else []
         rows += [
             (words("diagnosis.against") if n == 0 else "", Content.styled(words.of(t), "$detail"))
             for n, t in enumerate(finding.against[:1])
@@ -80,13 +78,16 @@ class DiagnosisCard(Card):
             ]
             return [(label if n == 0 else "", fix) for n, fix in enumerate(fixes)]
         rows: list[Row] = [(label, Content.styled(words.of(proposal.fix.title), "$value"))]
-        changes = change_words(proposal.before, proposal.after, words)
-        if changes:
-            rows.append(("", Content.styled(" · ", "$detail").join(changes)))
+        steps = change_words(proposal.before, proposal.after, words)
         if proposal.resume_from:
             name = PurePath(proposal.resume_from).name
-            rows.append(("", Content.styled(words("diagnosis.resume", checkpoint=name), "$detail")))
-        return rows
+            steps.append(Content.styled(words("diagnosis.resume", checkpoint=name), "$detail"))
+        return [*rows, ("", dotted(steps))] if steps else rows
+
+
+def _bare(sentence: str) -> str:
+    """Return a sentence without its full stop: several stand in one row."""
+    return sentence.strip().rstrip("。.")
 
 
 def confidence(share: float, words: Words) -> Content:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FactsOf = Machine | ModelFacts | DataFacts
 _MAX_PROBLEMS = 3
+_LINKS = {"pcie": "PCIe", "nvlink": "NVLink", "hccs": "HCCS"}
 
 
 class FactsView(Piece):
@@ -59,9 +60,9 @@ def machine_rows(machine: Machine, words: Words) -> list[Row]:
     if machine.accelerators:
         first, count = machine.accelerators[0], len(machine.accelerators)
         precision = "bf16" if first.bf16 else "fp16"
-        link = machine.link.upper() if machine.link in {"pcie", "nvlink", "hccs"} else ""
+        link = _LINKS.get(machine.link, "")
         size = f"{first.memory_gib:.0f} GiB"
-        value = line((f"{count}× {first.name}", "bold $value"), "  ")
+        value = line((f"{count}× {first.name.removeprefix('NVIDIA ')}", "bold $value"), "  ")
         rows.append((words("facts.gpu"), line(value, _dim(size, precision, link))))
     else:
         rows.append((words("facts.gpu"), Content.styled(words("facts.no_gpu"), "$caution")))

@@ -21,7 +21,7 @@ class LossChart(Widget):
     """Band of all losses, smooth line, evaluations, marks. Drawn by line, which is cheaper than by text."""
 
     DEFAULT_CSS = """
-    LossChart { height: 1fr; min-height: 6; }
+    LossChart { height: 1fr; min-height: 5; }
     """
 
     def __init__(self) -> None:

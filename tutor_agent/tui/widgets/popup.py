@@ -39,7 +39,8 @@ class Popup(Piece):
 
     DEFAULT_CSS = """
     Popup {
-        layer: above; dock: bottom; width: auto; max-width: 100%; height: auto; display: none;
+        layer: above; dock: bottom; width: auto; min-width: 64; max-width: 100%; height: auto;
+        display: none;
         background: $panel; padding: 0 1; border-left: outer $primary;
     }
     """

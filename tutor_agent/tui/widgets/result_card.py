@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tutor_agent.tui.paint import Row
     from tutor_agent.tui.wording import Words
 
-_MAX_SAMPLES = 2
 _MAX_LINES = 4
 _SIDE_BY_SIDE = 64
 
@@ -25,8 +24,9 @@ _SIDE_BY_SIDE = 64
 class ResultCard(Card):
     """What a completed run has brought."""
 
-    def __init__(self, view: RunView) -> None:
+    def __init__(self, view: RunView, *, samples: int = 2) -> None:
         self.view = view
+        self._samples = samples
         super().__init__()
 
     def title(self, words: Words) -> str:
@@ -40,7 +40,7 @@ class ResultCard(Card):
     def paint(self, words: Words, width: int) -> Content:
         """Draw figures, then samples."""
         parts = [hanging(result_rows(self.view, words), width)]
-        for pair in self.view.samples[:_MAX_SAMPLES]:
+        for pair in self.view.samples[: self._samples]:
             parts += [Content(""), *_sample(pair, words, width)]
         return lines(*parts)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.reactive import reactive
 
 from tutor_agent.tui.paint import hanging, line, lines, wrap
 from tutor_agent.tui.widgets.diagnosis_card import DiagnosisCard
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tutor_agent.core.facts import Machine
     from tutor_agent.core.findings import Finding
     from tutor_agent.tui.watching import Snapshot
+    from tutor_agent.tui.widgets.card import Card
 
 
 class Legend(Piece):
@@ -33,6 +35,9 @@ class Legend(Piece):
     Legend { height: 1; }
     """
 
+    fault: reactive[bool] = reactive(default=False)
+    """Whether there is a fault to explain."""
+
     def paint(self, width: int) -> Content:
         """Draw sign and name of each."""
         words = self.words
@@ -41,8 +46,7 @@ class Legend(Piece):
             (words("legend.train"), "$label"),
             ("   ◆ ", "$caution"),
             (words("legend.validation"), "$label"),
-            ("   ┊ ", "$trouble"),
-            (words("legend.fault"), "$label"),
+            *([("   ┊ ", "$trouble"), (words("legend.fault"), "$label")] if self.fault else ()),
         ).truncate(width)
 
 
@@ -125,6 +129,7 @@ class RunPanel(Vertical):
             self._clear_cards()
         self.query_one(RunHeader).show(view)
         chart.follow(curves, view.total_steps)
+        self.query_one(Legend).fault = bool(curves.marks)
         self.query_one(Tiles).show(view, curves)
         self.query_one(LoadBars).show(snapshot.loads)
         self.query_one(LoadBars).display = view.active or not (view.findings or view.samples)
@@ -137,7 +142,7 @@ class RunPanel(Vertical):
         if key != self._shown:
             self._clear_cards()
             self._shown = key
-            self.query_one("#run-cards").mount(DiagnosisCard(finding, proposal))
+            self._put(DiagnosisCard(finding, proposal))
 
     def _show_result(self, snapshot: Snapshot) -> None:
         view = snapshot.view
@@ -145,8 +150,13 @@ class RunPanel(Vertical):
         if view is not None and key != self._shown:
             self._clear_cards()
             self._shown = key
-            self.query_one("#run-cards").mount(ResultCard(view))
+            self._put(ResultCard(view, samples=1))
+
+    def _put(self, card: Card) -> None:
+        self.add_class("-has-card")
+        self.query_one("#run-cards").mount(card)
 
     def _clear_cards(self) -> None:
         self._shown = None
+        self.remove_class("-has-card")
         self.query_one("#run-cards").remove_children()

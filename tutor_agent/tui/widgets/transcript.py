@@ -31,18 +31,18 @@ class Transcript(VerticalScroll, can_focus=False):
         super().__init__(id=id)
         self._answer: Answer | None = None
         self._tools: dict[str, ToolLine] = {}
-        self._last_tool: ToolLine | None = None
 
-    def on_mount(self) -> None:
-        """Stay at the bottom until the person scrolls."""
-        self.anchor()
+    def watch_virtual_size(self) -> None:
+        """Begin at the top; stay at the bottom, until the person scrolls, once there is too much."""
+        overflows = self.virtual_size.height > self.container_size.height
+        if overflows != self.is_anchored:
+            self.anchor(overflows)
 
     def append(self, widget: Widget) -> None:
         """Add a widget at the end."""
         self.end_answer()
-        if not isinstance(widget, ToolLine):
-            self._last_tool = None
         self.mount(widget)
+        self.tighten()
         surplus = len(self.children) - _KEPT
         if surplus > 0:
             self.remove_children(list(self.children)[:surplus])
@@ -50,7 +50,7 @@ class Transcript(VerticalScroll, can_focus=False):
     def add_user(self, said: str) -> None:
         """Show what the person said, and go to the bottom."""
         self.append(UserLine(said))
-        self.anchor()
+        self.scroll_end(animate=False)
 
     def remark(self, text: Text, *, sign: str = "●", style: str = "$label") -> None:
         """Show a sentence that nobody said."""
@@ -59,12 +59,8 @@ class Transcript(VerticalScroll, can_focus=False):
     def begin_tool(self, call: str, title: Text) -> None:
         """Show that a tool works."""
         tool = ToolLine(title)
-        tool.add_class("-last-tool")
-        if self._last_tool is not None:
-            self._last_tool.remove_class("-last-tool")
         self._tools[call] = tool
         self.append(tool)
-        self._last_tool = tool
 
     def progress(self, text: Text) -> None:
         """Show how far the working tool is."""
@@ -100,11 +96,17 @@ class Transcript(VerticalScroll, can_focus=False):
         for tool in self._tools.values():
             tool.stop()
         self._tools.clear()
-        self._last_tool = None
 
     def interrupted(self) -> None:
         """Show that the person cut the answer short."""
         self.append(Notice("chat.interrupted"))
+
+    def tighten(self) -> None:
+        """Keep tool lines that follow each other together, and leave a blank row after the last."""
+        kept = [child for child in self.children if child.display]
+        for child, after in zip(kept, [*kept[1:], None], strict=True):
+            if isinstance(child, ToolLine):
+                child.set_class(not isinstance(after, ToolLine), "-last-tool")
 
     def open_cards(self) -> list[Card]:
         """Return the cards that still wait for a decision, the newest first."""
