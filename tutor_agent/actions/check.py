@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tutor_agent.actions.context import Context
 
-_NEEDED = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "textual")
+_NEEDED = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors")
 
 
 class CheckItem(Contract):

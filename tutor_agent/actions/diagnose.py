@@ -12,7 +12,9 @@ from tutor_agent.core.errors import NotFoundError, UnreadableError
 from tutor_agent.core.text import detect_language
 from tutor_agent.diagnose import rank
 from tutor_agent.diagnose.faults import find_fault
-from tutor_agent.diagnose.readers import read_path, read_run, read_text
+from tutor_agent.diagnose.readers import read_path, read_text
+from tutor_agent.runs.folder import RunFolder
+from tutor_agent.runs.observe import observe
 
 if TYPE_CHECKING:
     from tutor_agent.actions.context import Context
@@ -49,7 +51,7 @@ def diagnose_path(
 def diagnose_run(context: Context, run: str | None = None) -> Diagnosis:
     """Diagnose one of our runs from its events, its plan and its logs."""
     view = show_run(context, run)
-    return rank.diagnose(read_run(Path(view.path)), language=context.language)
+    return rank.diagnose(observe(RunFolder(Path(view.path))), language=context.language)
 
 
 def explain_fault(slug: str) -> Fault:

@@ -1,0 +1,25 @@
+"""What a run shows: its events, and the ends of its newest logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tutor_agent.diagnose.readers import read_run_events, read_text
+from tutor_agent.runs.fates import tail
+from tutor_agent.runs.follow import Follower
+
+if TYPE_CHECKING:
+    from tutor_agent.diagnose.observations import Observations
+    from tutor_agent.runs.folder import RunFolder
+
+_MOST_LOGS = 8
+
+
+def observe(folder: RunFolder) -> Observations:
+    """Read the events of a run and the ends of the logs of its newest attempt."""
+    logs = folder.attempt(folder.last_attempt())
+    texts = [tail(path) for path in sorted(logs.glob("rank-*.log"))[:_MOST_LOGS]]
+    texts.append(tail(logs / "launcher.log"))
+    seen = read_run_events(Follower(folder).poll(), folder.load_plan())
+    seen.lines = (*seen.lines, *read_text("\n".join(texts)).lines)
+    return seen
