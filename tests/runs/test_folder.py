@@ -62,9 +62,14 @@ def test_a_damaged_status_counts_as_lost(tmp_path: Path, plan: Plan) -> None:
     assert read_run(folder.path).state == "lost"
 
 
-def test_the_latest_finding_of_a_cause_counts(tmp_path: Path, plan: Plan) -> None:
+def test_the_surest_finding_of_a_cause_counts(tmp_path: Path, plan: Plan) -> None:
     folder = create_run(tmp_path, plan, {})
-    for cause, confidence in (("overfitting", 0.5), ("lr_too_high", 0.6), ("overfitting", 0.9)):
+    for cause, confidence in (
+        ("overfitting", 0.5),
+        ("lr_too_high", 0.6),
+        ("overfitting", 0.9),
+        ("overfitting", 0.4),
+    ):
         folder.add_finding(
             Finding(cause=cause, title=Text.same(cause), confidence=confidence, evidence=())
         )

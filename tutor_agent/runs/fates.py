@@ -25,12 +25,6 @@ _TAIL_BYTES = 64 * 1024
 _FAILED = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+) ")
 _TABLE = re.compile(r"rank\s+: (\d+) .*\n\s*exitcode\s+: (-?\d+) ")
 _TRACEBACK = "Traceback (most recent call last):"
-_ENDS: dict[str, State] = {
-    "completed": "completed",
-    "halted": "halted",
-    "stopped": "stopped",
-    "failed": "failed",
-}
 _HALT_WORDS = {
     "non_finite_loss": Text(en="the loss became NaN or infinite", zh="损失变成了 NaN 或无穷大"),
     "non_finite_gradient": Text(
@@ -51,6 +45,8 @@ class RankFate(Contract):
     """Whether Python came to its end, with or without an error."""
     error: str = ""
     """Last line of its traceback, without secrets."""
+    memory_short: bool = False
+    """Whether the system killed processes for want of memory meanwhile."""
 
     @property
     def failed(self) -> bool:
@@ -73,6 +69,11 @@ class RankFate(Contract):
             return Text(
                 en=f"rank {self.rank} failed: {self.error}",
                 zh=f"rank {self.rank} 出错：{self.error}",
+            )
+        if self.signal_name == "SIGKILL" and self.memory_short:
+            return Text(
+                en=f"rank {self.rank} was killed by the system (SIGKILL): the machine ran out of memory",
+                zh=f"rank {self.rank} 被系统强制结束（SIGKILL）：机器内存不足",
             )
         if self.signal_name == "SIGKILL":
             return Text(
@@ -104,7 +105,9 @@ class Outcome(Contract):
     """Why."""
 
 
-def read_fates(folder: RunFolder, attempt: int) -> tuple[RankFate, ...]:
+def read_fates(
+    folder: RunFolder, attempt: int, *, memory_short: bool = False
+) -> tuple[RankFate, ...]:
     """Return the fate of every recorded rank; whoever failed first comes first."""
     logs = folder.attempt(attempt)
     words = tail(logs / "launcher.log")
@@ -117,6 +120,7 @@ def read_fates(folder: RunFolder, attempt: int) -> tuple[RankFate, ...]:
             exit_code=codes.get(rank),
             ended_itself=(logs / f"rank-{rank}.ended").exists(),
             error=_last_error(tail(logs / f"rank-{rank}.log")),
+            memory_short=memory_short,
         )
         for rank, identity in ranks_of(folder, attempt).items()
         if not is_alive(identity)
@@ -125,15 +129,27 @@ def read_fates(folder: RunFolder, attempt: int) -> tuple[RankFate, ...]:
 
 
 def conclude(
-    folder: RunFolder, progress: Progress, outputs: Iterable[str], launcher_code: int | None
+    folder: RunFolder,
+    progress: Progress,
+    fates: tuple[RankFate, ...],
+    *,
+    outputs: Iterable[str],
+    launcher_code: int | None,
 ) -> Outcome:
     """Say how the attempt in `progress` ended, its processes being gone."""
     asked = folder.stop_marker.exists()
-    if progress.ended is not None:
-        return _by_own_words(folder, progress.ended, outputs, asked, launcher_code)
+    ended = progress.ended
+    if ended is not None and ended.payload.get("state") == "completed":
+        return _completed(folder, ended, outputs)
+    if ended is not None and ended.payload.get("state") == "stopped":
+        return _stopped(ended, None if asked else launcher_code)
+    killed = killed_first(fates)
+    if ended is not None and killed is None:
+        state = "halted" if ended.payload.get("state") == "halted" else "failed"
+        return Outcome(state=state, reason=_own_reason(ended))
     if progress.halted is not None:
         return Outcome(state="halted", reason=_own_reason(progress.halted))
-    if asked and not any(fate.error for fate in read_fates(folder, folder.last_attempt())):
+    if asked and not any(fate.error for fate in fates):
         return Outcome(
             state="stopped",
             reason=Text(
@@ -141,7 +157,14 @@ def conclude(
                 zh=f"在第 {progress.step} 步停止，训练进程未及自行确认",
             ),
         )
-    return Outcome(state="failed", reason=_failure(folder, progress, launcher_code))
+    return Outcome(state="failed", reason=_failure(folder, progress, fates, launcher_code))
+
+
+def killed_first(fates: tuple[RankFate, ...]) -> RankFate | None:
+    """Return the rank that was killed first: the others know only that a connection broke."""
+    if fates and fates[0].signal_name not in {None, "SIGTERM"}:
+        return fates[0]
+    return None
 
 
 def tail(path: Path, size: int = _TAIL_BYTES) -> str:
@@ -155,31 +178,31 @@ def tail(path: Path, size: int = _TAIL_BYTES) -> str:
         return ""
 
 
-def _by_own_words(
-    folder: RunFolder, ended: Event, outputs: Iterable[str], asked: bool, launcher_code: int | None
-) -> Outcome:
-    state = str(ended.payload.get("state"))
+def _completed(folder: RunFolder, ended: Event, outputs: Iterable[str]) -> Outcome:
     missing = [name for name in outputs if not (folder.path / name).exists()]
-    if state == "completed" and missing:
-        names = ", ".join(missing)
-        return Outcome(
-            state="failed",
-            reason=Text(
-                en=f"training ended, but {names} was not written",
-                zh=f"训练已结束，但没有写出 {names}",
-            ),
-        )
-    if state == "stopped" and not asked and launcher_code is not None and launcher_code < 0:
-        return Outcome(
-            state="failed",
-            reason=Text(
-                en=f"the launcher was ended by signal {-launcher_code}; the ranks saved a checkpoint and stopped",
-                zh=f"启动进程被信号 {-launcher_code} 结束；训练进程已保存检查点并停止",
-            ),
-        )
-    if state == "failed" and (killed := _first_killed(folder)) is not None:
-        return Outcome(state="failed", reason=_at_step(killed.text(), ended.step))
-    return Outcome(state=_ENDS.get(state, "failed"), reason=_own_reason(ended))
+    if not missing:
+        return Outcome(state="completed", reason=_own_reason(ended))
+    names = ", ".join(missing)
+    return Outcome(
+        state="failed",
+        reason=Text(
+            en=f"training ended, but {names} was not written",
+            zh=f"训练已结束，但没有写出 {names}",
+        ),
+    )
+
+
+def _stopped(ended: Event, launcher_code: int | None) -> Outcome:
+    """Nobody asked for this stop when the launcher was killed: the ranks stopped to save their work."""
+    if launcher_code is None or launcher_code >= 0:
+        return Outcome(state="stopped", reason=_own_reason(ended))
+    return Outcome(
+        state="failed",
+        reason=Text(
+            en=f"the launcher was ended by signal {-launcher_code}; the ranks saved a checkpoint and stopped",
+            zh=f"启动进程被信号 {-launcher_code} 结束；训练进程已保存检查点并停止",
+        ),
+    )
 
 
 def _own_reason(event: Event) -> Text | None:
@@ -196,8 +219,9 @@ def _own_reason(event: Event) -> Text | None:
     return Text(en=f"{known.en} at step {event.step}", zh=f"第 {event.step} 步：{known.zh}")
 
 
-def _failure(folder: RunFolder, progress: Progress, launcher_code: int | None) -> Text:
-    fates = read_fates(folder, folder.last_attempt())
+def _failure(
+    folder: RunFolder, progress: Progress, fates: tuple[RankFate, ...], launcher_code: int | None
+) -> Text:
     failed = [fate for fate in fates if fate.failed]
     # Survivors of a broken collective fail too: only the first failure is the reason.
     first = next((fate for fate in failed if fate.exit_code is not None or fate.error), None)
@@ -214,14 +238,6 @@ def _failure(folder: RunFolder, progress: Progress, launcher_code: int | None) -
         en=f"the ranks ended at step {progress.step} without saying how (launcher exit code {code})",
         zh=f"训练进程在第 {progress.step} 步结束，没有说明原因（启动进程退出码 {code}）",
     )
-
-
-def _first_killed(folder: RunFolder) -> RankFate | None:
-    """Return the rank that was killed first: the others know only that a connection broke."""
-    fates = read_fates(folder, folder.last_attempt())
-    if fates and fates[0].signal_name not in {None, "SIGTERM"}:
-        return fates[0]
-    return None
 
 
 def _at_step(words: Text, step: int) -> Text:

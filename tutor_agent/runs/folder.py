@@ -180,7 +180,7 @@ class RunFolder:
             return {}
 
     def load_findings(self) -> tuple[Finding, ...]:
-        """Return the latest finding of every cause, in the order of first appearance."""
+        """Return the surest finding of every cause, in the order of first appearance."""
         found: dict[str, Finding] = {}
         try:
             lines = self.findings.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -191,7 +191,9 @@ class RunFolder:
                 finding = Finding.model_validate_json(line)
             except ValueError:
                 continue
-            found[finding.cause] = finding
+            known = found.get(finding.cause)
+            if known is None or finding.confidence >= known.confidence:
+                found[finding.cause] = finding
         return tuple(found.values())
 
     def add_finding(self, finding: Finding) -> None:

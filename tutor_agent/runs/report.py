@@ -48,6 +48,7 @@ _SAMPLES = Text(en="Held-out answers, before and after", zh="留出样本的回�
 _BEFORE = Text(en="before", zh="训练前")
 _AFTER = Text(en="after", zh="训练后")
 _REFERENCE = Text(en="in the data", zh="数据中的答案")
+_LABELLED = Text(en="{label}: {answer}", zh="{label}：{answer}")
 _BETTER = Text(
     en="On rows it never saw, the tuned model's loss is {change:.1%} lower than before.",
     zh="在从未见过的样本上，微调后的模型损失比训练前低 {change:.1%}。",
@@ -128,7 +129,7 @@ def _samples(view: RunView, language: Language) -> Iterable[str]:
         )
         for label, answer in named:
             if answer is not None:
-                yield f"- {label.pick(language)}: {_quote(answer)}"
+                yield f"- {_LABELLED.format(label=label.pick(language), answer=_quote(answer)).pick(language)}"
         yield ""
 
 
@@ -163,4 +164,5 @@ def _cell(words: str) -> str:
 
 
 def _quote(words: str) -> str:
-    return " ".join(words.split())
+    """Bring an answer onto one line; an untrained model writes control characters as well."""
+    return " ".join("".join(c if c.isprintable() else " " for c in words).split())

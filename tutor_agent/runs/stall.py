@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tutor_agent.core.findings import Finding
 from tutor_agent.core.text import Text
 
 if TYPE_CHECKING:
@@ -69,15 +68,12 @@ def describe_stall(seconds: float, progress: Progress) -> Text:
     )
 
 
-def stall_finding(
+def stall_evidence(
     seconds: float, progress: Progress, ranks: dict[int, ProcessId], now: float
-) -> Finding | None:
-    """Return what a silent run of several ranks shows; a single rank waits for nobody."""
-    if len(ranks) < 2:
-        return None
+) -> tuple[Text, ...]:
+    """Say what the silence looks like from outside: the time, suspended ranks, the last heartbeats."""
     evidence = [describe_stall(seconds, progress)]
-    frozen = [rank for rank, identity in ranks.items() if _is_frozen(identity.pid)]
-    if frozen:
+    if frozen := suspended(ranks):
         names = ", ".join(map(str, frozen))
         evidence.append(
             Text(
@@ -92,17 +88,12 @@ def stall_finding(
                 zh=f"rank {rank} 最近一次心跳在 {now - beat:.0f} 秒前",
             )
         )
-    return Finding(
-        cause="rank_desync",
-        title=Text(
-            en="The ranks wait for each other and nobody gets on.",
-            zh="各进程互相等待，训练停滞不前。",
-        ),
-        severity="warn",
-        confidence=0.7 if frozen else 0.5,
-        evidence=tuple(evidence),
-        step=progress.step,
-    )
+    return tuple(evidence)
+
+
+def suspended(ranks: dict[int, ProcessId]) -> list[int]:
+    """Return the ranks that were stopped by a signal and wait to be continued."""
+    return [rank for rank, identity in ranks.items() if _is_frozen(identity.pid)]
 
 
 def _is_frozen(pid: int) -> bool:

@@ -25,7 +25,8 @@ from tutor_agent.diagnose.rank import diagnose
 from tutor_agent.diagnose.readers import read_run_events, read_text
 from tutor_agent.diagnose.watch import Watch
 from tutor_agent.runs import control
-from tutor_agent.runs.fates import conclude, read_fates, tail
+from tutor_agent.runs.evidence import finding_from_card, memory_kills
+from tutor_agent.runs.fates import conclude, killed_first, read_fates, tail
 from tutor_agent.runs.folder import RunFolder, Status, write_status
 from tutor_agent.runs.follow import Follower
 from tutor_agent.runs.launch.argv import rank_environment
@@ -33,7 +34,7 @@ from tutor_agent.runs.launch.record import Launch
 from tutor_agent.runs.processes import living, ranks_of, send, sweep, wait_until
 from tutor_agent.runs.progress import Progress
 from tutor_agent.runs.report import write_report
-from tutor_agent.runs.stall import StallClock, describe_stall, stall_finding
+from tutor_agent.runs.stall import StallClock, describe_stall, stall_evidence, suspended
 from tutor_agent.runs.view import read_run
 
 if TYPE_CHECKING:
@@ -41,10 +42,14 @@ if TYPE_CHECKING:
 
     from tutor_agent.core.findings import Finding
     from tutor_agent.core.processes import ProcessId
+    from tutor_agent.core.text import Text
+    from tutor_agent.diagnose.observations import Observations
+    from tutor_agent.runs.fates import RankFate
 
 _REFRESH_SECONDS = 10.0
 _LAUNCHER_SECONDS = 60.0
 _DISK_SECONDS = 60.0
+_MOST_LOGS = 8
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -64,6 +69,7 @@ class Supervisor:
         self._clock = StallClock(launch.timing, time.monotonic())
         self._stop_deadline: float | None = None
         self._ranks_gone: float | None = None
+        self._memory_kills = memory_kills()
         self._launcher: subprocess.Popen[bytes] | None = None
 
     def take_over(self) -> None:
@@ -191,10 +197,22 @@ class Supervisor:
         ranks = self._living_ranks()
         send(ranks.values(), signal.SIGUSR2)
         silence = self._clock.silence(now)
-        finding = stall_finding(silence, self._progress, ranks, time.time())
-        if finding is not None:
-            self._add_finding(finding)
+        if len(ranks) > 1:
+            evidence = stall_evidence(silence, self._progress, ranks, time.time())
+            _guarded(lambda: self._add_stall(evidence, sure=bool(suspended(ranks))), None)
         _log.warning("%s", describe_stall(silence, self._progress).en)
+
+    def _add_stall(self, evidence: tuple[Text, ...], *, sure: bool) -> None:
+        """One rank waits for nobody; of several some wait for the others."""
+        finding = finding_from_card(
+            "rank_desync",
+            evidence,
+            self._observe(()),
+            confidence=0.7 if sure else 0.5,
+            severity="warn",
+            step=self._progress.step,
+        )
+        self._add_finding(finding)
 
     def _save_status(self) -> None:
         started = self._progress.attempt == self._launch.attempt and self._progress.last_time
@@ -226,24 +244,44 @@ class Supervisor:
         sweep(self._folder, 5)
         self._read_events()
         progress = self._progress if self._progress.attempt == self._launch.attempt else Progress()
-        outcome = conclude(self._folder, progress, self._launch.job.outputs, self._launcher_code())
+        attempt = self._launch.attempt
+        fates = read_fates(self._folder, attempt, memory_short=memory_kills() > self._memory_kills)
+        outcome = conclude(
+            self._folder,
+            progress,
+            fates,
+            outputs=self._launch.job.outputs,
+            launcher_code=self._launcher_code(),
+        )
         changes = {"state": outcome.state, "reason": outcome.reason, "step": self._progress.step}
         if outcome.state in {"halted", "failed"}:
-            changes["cause"] = _guarded(self._diagnose, None)
+            changes["cause"] = _guarded(lambda: self._diagnose(fates), None)
         self._write_end(self._status.model_copy(update=changes))
 
-    def _diagnose(self) -> str | None:
+    def _diagnose(self, fates: tuple[RankFate, ...]) -> str | None:
         """Append what the events and logs show, and return the slug of the likeliest cause."""
-        logs = self._folder.attempt(self._launch.attempt)
-        order = [fate.rank for fate in read_fates(self._folder, self._launch.attempt)]
-        texts = [tail(logs / f"rank-{rank}.log") for rank in order[:8]]
-        texts.append(tail(logs / "launcher.log"))
-        observations = read_run_events(Follower(self._folder).poll(), self._plan)
-        observations.lines = read_text("\n".join(texts)).lines
-        findings = diagnose(observations).findings
+        seen = self._observe([fate.rank for fate in fates])
+        findings = list(diagnose(seen).findings)
+        killed = killed_first(fates)
+        if killed is not None and killed.memory_short:
+            evidence = (killed.text(),)
+            step = self._progress.step
+            memory = finding_from_card(
+                "oom_host_ram", evidence, seen, confidence=0.8, severity="stop", step=step
+            )
+            findings.insert(0, memory)
         for finding in findings:
             self._add_finding(finding)
         return findings[0].cause if findings else None
+
+    def _observe(self, ranks: Sequence[int]) -> Observations:
+        """Read the events, and the ends of the logs of `ranks` and of the launcher."""
+        logs = self._folder.attempt(self._launch.attempt)
+        texts = [tail(logs / f"rank-{rank}.log") for rank in ranks[:_MOST_LOGS]]
+        texts.append(tail(logs / "launcher.log"))
+        seen = read_run_events(Follower(self._folder).poll(), self._plan)
+        seen.lines = (*seen.lines, *read_text("\n".join(texts)).lines)
+        return seen
 
     def _write_end(self, status: Status) -> None:
         """Write the report, then the final status: who sees the end finds everything in place."""
