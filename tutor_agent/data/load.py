@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ROWS_FOR_DETECTION = 200
 _PROBLEMS_KEPT = 20
+_NEED_ANSWERS = {"chat", "qa", "classification", "summarization"}
 
 
 class SourceRow(NamedTuple):
@@ -65,7 +66,10 @@ def load_rows(path: Path, choice: DataChoice, task: Task) -> Loaded:
             _skip(loaded, row.line, row.text)
             continue
         try:
-            loaded.rows.append(SourceRow(row.line, to_sample(row.values, data_format, roles, task)))
+            sample = to_sample(row.values, data_format, roles, task)
+            if task in _NEED_ANSWERS and not sample.messages:
+                raise _no_answer(task)
+            loaded.rows.append(SourceRow(row.line, sample))
         except UnreadableError as error:
             _skip(loaded, row.line, error.text)
     if not loaded.rows:
@@ -83,3 +87,11 @@ def _skip(loaded: Loaded, line: int, text: Text) -> None:
         loaded.problems.append(
             Text(en=f"line {line} is left out: {text.en}", zh=f"第 {line} 行被略过：{text.zh}")
         )
+
+
+def _no_answer(task: Task) -> UnreadableError:
+    return UnreadableError(
+        f"The row is plain text, and the task {task!r} needs an answer. Name the answer's column in data.columns, or "
+        "choose the task 'pretraining'.",
+        f"该行只是纯文本，而任务 {task!r} 需要回答。请在 data.columns 中指定回答所在的列，或把任务改为 'pretraining'。",
+    )

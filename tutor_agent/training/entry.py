@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from accelerate.utils import DistributedType
+from transformers.utils.logging import disable_progress_bar
 
 from tutor_agent.core.errors import HaltedError, LaunchError, TutorError
 from tutor_agent.core.plan import Plan
@@ -98,6 +99,7 @@ class TrainingRun:
     def __enter__(self) -> Self:
         """Begin the heartbeat, and seed everything that draws random numbers."""
         self.recorder.start()
+        disable_progress_bar()
         random.seed(self.plan.optim.seed)
         np.random.seed(self.plan.optim.seed % 2**32)
         torch.manual_seed(self.plan.optim.seed)
@@ -232,8 +234,7 @@ def check_processes(trainer: Trainer, plan: Plan) -> None:
         )
     found = trainer.accelerator.distributed_type
     fitting = _PLANNED_TYPES[plan.launch.sharding]
-    alone = found == DistributedType.NO
-    if found not in fitting or alone != (started == 1 and plan.launch.sharding == "none"):
+    if found not in fitting or (found == DistributedType.NO and started > 1):
         raise LaunchError(
             f"The processes form a group of kind {found.value}, but the plan says sharding {plan.launch.sharding!r} over "
             f"{started}. On a CPU only 'none' works.",

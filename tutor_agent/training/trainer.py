@@ -133,7 +133,9 @@ class TutorTrainer(Trainer):
         """Judge the validation examples while training; the loss is a mean over tokens."""
         del eval_dataset, ignore_keys
         figures = self.judge(self.eval_dataset)
-        self.watch.recorder.write("evaluation", split="validation", phase="during", sync=False, **figures)
+        self.watch.recorder.write(
+            "evaluation", split="validation", phase="during", sync=False, **figures
+        )
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(

@@ -1,0 +1,197 @@
+"""The three skills from plan to result, on one process and on two."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.train import tiny
+from tutor_agent.core.checkpoints import faults_of, is_good, last_good
+
+pytestmark = pytest.mark.train
+
+TRAINED = {
+    "lora": {"self_attn.q_proj.lora_A", "mlp.down_proj.lora_B"},
+    "full-fine-tuning": {"embed_tokens", "self_attn.q_proj", "mlp.down_proj", "model.norm"},
+    "layer-freezing": {"self_attn.q_proj", "mlp.down_proj", "model.norm"},
+}
+
+
+@pytest.mark.parametrize("skill", list(TRAINED))
+def test_two_processes_learn_what_one_learns(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch, skill: str
+) -> None:
+    alone = tiny.make_run(tmp_path, skill, "alone")
+    assert tiny.train_here(monkeypatch, alone, llama) == 0
+    shutil.copy(tmp_path / "alone.jsonl", tmp_path / "pair.jsonl")
+    pair = tiny.make_run(tmp_path, skill, "pair", launch__processes=2, optim__micro_batch=2)
+    process = tiny.start_ranks(pair, llama, 2)
+    assert process.wait(timeout=240) == 0, (pair / "logs/attempt-0/rank-0.log").read_text()[-2000:]
+
+    assert tiny.ending(alone)["state"] == tiny.ending(pair)["state"] == "completed"
+    assert tiny.losses(pair) == pytest.approx(tiny.losses(alone), abs=2e-5)
+    for one, two in zip(tiny.events(alone, "evaluation"), tiny.events(pair, "evaluation"), strict=True):
+        assert two.number("loss") == pytest.approx(one.number("loss"), abs=2e-5)
+    (audit,) = tiny.events(pair, "audit")
+    names = " ".join(audit.payload["modules"])
+    assert all(name in names for name in TRAINED[skill])
+    assert ("embed_tokens" in names) == (skill == "full-fine-tuning")
+    assert faults_of(pair / "checkpoints" / "checkpoint-6", world_size=2) == []
+
+
+def test_a_run_tells_its_whole_story(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.make_run(tmp_path)
+    tiny.train_here(monkeypatch, run, llama)
+    (started,) = tiny.events(run, "run_started")
+    assert started.payload["world_size"] == 1
+    assert started.payload["total_steps"] == 6
+    phases = [event.payload["phase"] for event in tiny.events(run, "evaluation")]
+    assert phases == ["before", "during", "during", "after"]
+    before, after = (tiny.events(run, "evaluation")[i].number("loss") for i in (0, -1))
+    assert before is not None
+    assert after is not None
+    assert after < before
+    said = [event.payload for event in tiny.events(run, "sample")]
+    assert [sample["phase"] for sample in said] == ["before", "after"]
+    assert said[0]["prompt"] == said[1]["prompt"]
+    assert [event.step for event in tiny.events(run, "step")] == [1, 2, 3, 4, 5, 6]
+    assert [event.seq for event in tiny.events(run)] == list(range(len(tiny.events(run))))
+    saved = tiny.events(run, "checkpoint")
+    assert [event.payload["path"] for event in saved] == [f"checkpoints/checkpoint-{i}" for i in (3, 6)]
+    assert all(event.payload["good"] for event in saved)
+    assert {item.name for item in (run / "result").iterdir()} >= {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+    }
+    assert not (run / ".reserve").exists()
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_cutting_the_batch_in_pieces_changes_no_loss(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch, *, packing: bool
+) -> None:
+    whole = tiny.make_run(tmp_path, name="whole", data__packing=packing)
+    shutil.copy(tmp_path / "whole.jsonl", tmp_path / "parts.jsonl")
+    parts = tiny.make_run(
+        tmp_path, name="parts", data__packing=packing, optim__micro_batch=1, optim__accumulate=4
+    )
+    for run in (whole, parts):
+        assert tiny.train_here(monkeypatch, run, llama) == 0
+    assert tiny.losses(parts) == pytest.approx(tiny.losses(whole), abs=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["deepseek_v2", "deepseek_v3"])
+@pytest.mark.parametrize("targets", ["attention", "all-linear"])
+def test_deepseek_trains_and_never_adapts_its_router(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, targets: str
+) -> None:
+    folder = tiny.save_model(tmp_path / kind, kind)
+    params = {"r": 4, "alpha": 8, "targets": targets, "dropout": 0.1 if targets == "all-linear" else 0.0}
+    run = tiny.make_run(tmp_path, params=params, optim__max_steps=4)
+    assert tiny.train_here(monkeypatch, run, folder) == 0, tiny.ending(run)
+    (audit,) = tiny.events(run, "audit")
+    adapted = " ".join(audit.payload["lora_targets"])
+    assert "self_attn.kv_b_proj" in adapted
+    assert "mlp.gate." not in adapted
+    assert ("experts" in adapted) == (targets == "all-linear")
+    assert ("shared_experts" in adapted) == (targets == "all-linear")
+    assert ("layers.0.mlp" in adapted) == (targets == "all-linear")
+    notes = [event.payload["text_en"] for event in tiny.events(run, "note")]
+    assert any("dropout" in note for note in notes) == (targets == "all-linear")
+    found = tiny.losses(run)
+    assert found[-1] < found[0]
+
+
+def test_nothing_trainable_is_refused_before_the_first_step(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tutor_agent.training import model
+
+    monkeypatch.setattr(model, "train_weights", lambda parameters: None)
+    run = tiny.make_run(tmp_path, "layer-freezing")
+    assert tiny.train_here(monkeypatch, run, llama) == 0
+    assert tiny.ending(run)["state"] == "halted"
+    assert tiny.ending(run)["reason"] == "nothing_trainable"
+    assert not tiny.events(run, "step")
+
+
+def test_a_user_error_ends_the_run_with_its_explanation(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.make_run(tmp_path, params={"r": 4, "targets": ["no_such_layer"]})
+    assert tiny.train_here(monkeypatch, run, llama) == 1
+    end = tiny.ending(run)
+    assert end["state"] == "failed"
+    assert "no_such_layer" in end["text_en"]
+    assert "q_proj" in end["text_zh"]
+
+
+def test_only_the_needed_checkpoints_stay(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.make_run(tmp_path, evaluation__every=1)
+    tiny.train_here(monkeypatch, run, llama)
+    kept = sorted(item.name for item in (run / "checkpoints").iterdir())
+    assert kept[-2:] == ["checkpoint-5", "checkpoint-6"]
+    assert len(kept) <= 3
+    assert last_good(run / "checkpoints") == run / "checkpoints" / "checkpoint-6"
+
+
+def test_full_weights_are_saved_in_the_precision_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "half"
+    tiny.model().to(torch.bfloat16).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    run = tiny.make_run(tmp_path, "full-fine-tuning")
+    assert tiny.train_here(monkeypatch, run, folder) == 0, tiny.ending(run)
+    assert {tensor.dtype for tensor in tiny.weights(run / "result").values()} == {torch.bfloat16}
+    (audit,) = tiny.events(run, "audit")
+    assert audit.payload["total"] == audit.payload["trainable"]
+
+
+def test_frozen_blocks_do_not_move(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.make_run(tmp_path, "layer-freezing", params={"train_last": 1})
+    tiny.train_here(monkeypatch, run, llama)
+    before, after = tiny.weights(llama), tiny.weights(run / "result")
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all("layers.2." in name or name == "model.norm.weight" for name in moved)
+
+
+def test_sigterm_to_one_rank_gives_a_complete_checkpoint(tmp_path: Path, llama: Path) -> None:
+    import os
+    import signal
+
+    from tests.support import wait_for
+    from tutor_agent.core.processes import recorded
+
+    run = tiny.make_run(
+        tmp_path, name="stopped", launch__processes=2, optim__max_steps=5000, optim__epochs=4000
+    )
+    process = tiny.start_ranks(run, llama, 2)
+    try:
+        wait_for(lambda: (run / "events.jsonl").is_file() and tiny.events(run, "step"), 200, "a step")
+        rank = recorded(run / "logs" / "attempt-0" / "rank-1.json")
+        assert rank is not None
+        os.kill(rank.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        raise
+    end = tiny.ending(run)
+    assert end["state"] == "stopped"
+    step = tiny.events(run, "run_ended")[0].step
+    checkpoint = run / "checkpoints" / f"checkpoint-{step}"
+    assert faults_of(checkpoint, world_size=2) == []
+    assert is_good(checkpoint)
