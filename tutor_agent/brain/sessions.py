@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from tutor_agent.brain.history import (
     ENTRY,
@@ -72,8 +72,8 @@ class Session:
     def add(self, entry: Entry) -> None:
         """Append an entry and write it through the redactor, so that a crash loses nothing said before."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = redact(entry.model_dump_json())
-        append_line(self.path, line)
+        clean = _redacted(entry.model_dump(mode="json"))
+        append_line(self.path, json.dumps(clean, ensure_ascii=False))
         self._entries.append(entry)
 
     def export(self, path: Path, language: Language) -> None:
@@ -142,6 +142,17 @@ def to_markdown(session: Session, language: Language) -> str:
 
 def _folder(workspace: Path) -> Path:
     return state_dir(workspace) / "sessions"
+
+
+def _redacted(value: Any) -> Any:
+    """Redact every string inside a value; done before encoding, so that escapes stay whole."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {k: _redacted(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_redacted(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def _read(path: Path) -> list[Entry]:

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from tutor_agent.brain.builtin.dialogue import decide
-from tutor_agent.brain.builtin.scene import Call, Decision
+from typing import TYPE_CHECKING
 
-__all__ = ["Call", "Decision", "decide"]
+from tutor_agent.brain.builtin.dialogue import decide
+from tutor_agent.brain.builtin.language import spoken_language
+from tutor_agent.brain.builtin.paste import split_paste
+from tutor_agent.brain.builtin.scene import Call, Decision
+from tutor_agent.brain.history import UserEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tutor_agent.brain.history import Entry
+    from tutor_agent.core.text import Language
+
+__all__ = ["Call", "Decision", "decide", "language_of"]
+
+
+def language_of(history: Sequence[Entry], before: Language) -> Language:
+    """Return the language of the person's last words that carry one."""
+    language = before
+    for entry in history:
+        if isinstance(entry, UserEntry):
+            words = split_paste(entry.words).said or entry.words
+            language = spoken_language(words, language)
+    return language

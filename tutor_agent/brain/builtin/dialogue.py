@@ -74,14 +74,6 @@ def _pick(scene: Scene) -> Decision:
     return knowing.pick(scene) or planning.advance(scene)
 
 
-def _tell(scene: Scene) -> Decision:
-    """Something the plan depends on was said: go on towards the plan, or write it anew."""
-    state = scene.state
-    if state.data_path is None and not state.tuning and state.files is None:
-        state.tuning = True
-    return planning.advance(scene)
-
-
 _MOVES: dict[Intent, Callable[[Scene], Decision]] = {
     Intent.greet: knowing.greet,
     Intent.thank: knowing.thank,
@@ -109,7 +101,7 @@ _MOVES: dict[Intent, Callable[[Scene], Decision]] = {
     Intent.paste: mending.read_paste,
     Intent.read_log: mending.read_log,
     Intent.tune: planning.advance,
-    Intent.tell: _tell,
+    Intent.tell: planning.advance,
     Intent.check: knowing.check,
     Intent.ask: knowing.ask,
 }

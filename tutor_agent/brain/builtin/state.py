@@ -196,8 +196,8 @@ def _hear(state: State, entry: UserEntry) -> Turn:
 def _absorb(state: State, reading: Reading) -> None:
     if reading.intent is Intent.tune and state.plan and state.run:
         state.data_path, state.data, state.plan, state.decided = None, None, None, {}
+    state.tuning = state.tuning or reading.intent in {Intent.tune, Intent.tell}
     if reading.intent is Intent.tune:
-        state.tuning = True
         words = f"{state.goal.words} {reading.said}".strip()
         state.goal = state.goal.model_copy(update={"words": words})
     for change in reading.changes:
