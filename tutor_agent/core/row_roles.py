@@ -48,6 +48,7 @@ _CHAT = (
     *("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns"),
     *("对话", "消息", "会话", "多轮对话", "input", "prompt"),
 )
+_TALKS = set(_CHAT) - {"input", "prompt"}
 _OPTIONS = ("options", "choices", "选项")
 _ASIDE = re.compile(
     r"^(unnamed.*|.*id|idx|index|no|num|number|编号|序号|url|link|来源|出处|date|time|timestamp|日期|时间"
@@ -122,7 +123,8 @@ def _chat(known: _Columns) -> Detected | None:
     for column in dict.fromkeys((*ordered, *known.names.values())):
         first = next(iter(known.values[column]), None)
         turns = turns_of(first)
-        if turns is None:
+        # A bare list of texts may as well be the options of a question.
+        if turns is None or (isinstance(turns[0], str) and _simple(column) not in _TALKS):
             continue
         share_gpt = isinstance(turns[0], dict) and "from" in turns[0]
         roles = {"conversations" if share_gpt else "messages": column}
