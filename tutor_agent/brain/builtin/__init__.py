@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tutor_agent.brain.builtin.dialogue import decide
+from tutor_agent.brain.builtin.dialogue import answer_once, decide
 from tutor_agent.brain.builtin.language import spoken_language
 from tutor_agent.brain.builtin.paste import split_paste
 from tutor_agent.brain.builtin.scene import Call, Decision
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tutor_agent.brain.history import Entry
     from tutor_agent.core.text import Language
 
-__all__ = ["Call", "Decision", "decide", "language_of"]
+__all__ = ["Call", "Decision", "answer_once", "decide", "language_of"]
 
 
 def language_of(history: Sequence[Entry], before: Language) -> Language:

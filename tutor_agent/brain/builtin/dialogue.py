@@ -42,6 +42,31 @@ def decide(
     return _MOVES[turn.reading.intent](scene)
 
 
+def answer_once(
+    history: Sequence[Entry], tool_names: Collection[str], language: Language = "en"
+) -> Decision:
+    """Answer a single question: like `decide`, but whatever is no question is looked up in the cards."""
+    state, turn = read_state(history, language)
+    scene = Scene(state, turn, frozenset(tool_names), once=True)
+    intent = turn.reading.intent
+    return (_MOVES[intent] if intent in _ANSWERED else knowing.ask)(scene)
+
+
+_ANSWERED = frozenset(
+    {
+        Intent.greet,
+        Intent.thank,
+        Intent.help,
+        Intent.see_machine,
+        Intent.see_model,
+        Intent.estimate,
+        Intent.trouble,
+        Intent.paste,
+        Intent.check,
+    }
+)
+
+
 def _confirm(scene: Scene) -> Decision:
     """`yes`: to whatever was offered last."""
     agreed = {

@@ -27,6 +27,7 @@ _HAN = re.compile(r"[\u3400-\u9fff]")
 _ASKING = re.compile(
     r"[?？]|什么|怎么|为什么|如何|意思|帮我|请|吗|\b(what|why|how|help|mean|does|should)\b", re.I
 )
+_TELLING = re.compile(r"\s*(?:my|our|the|it|i|i'm|after|when|during|now|there|training)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def _split_line(line: str, *, log: bool) -> Paste:
     if not log:
         return Paste(said=line, pasted="")
     spoken = "".join(_HAN.findall(line))
-    return Paste(said=line if spoken or _ASKING.search(line) else "", pasted=line)
+    told = bool(spoken or _ASKING.search(line) or _TELLING.match(line))
+    return Paste(said=line if told else "", pasted=line)
 
 
 def _is_log(line: str) -> bool:

@@ -39,6 +39,8 @@ class Scene:
     state: State
     turn: Turn
     tools: frozenset[str]
+    once: bool = False
+    """A single question: there is no next message to point to."""
 
     @property
     def language(self) -> Language:

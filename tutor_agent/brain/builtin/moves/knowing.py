@@ -34,12 +34,19 @@ def answer_from_cards(
         return scene.end(*before, _NO_CARD)
     if not data.get("sure"):
         titles = [str(card["title"]) for card in cards]
-        return scene.end(*before, _DID_YOU_MEAN, numbered(titles), _OR_ASK)
+        return scene.end(*before, _DID_YOU_MEAN, numbered(titles), None if scene.once else _OR_ASK)
+    return scene.end(*before, *quoted(scene, cards))
+
+
+def quoted(scene: Scene, cards: list[dict[str, Any]]) -> list[Text | str | None]:
+    """Quote the first card, name it, and point to its neighbours."""
     first = cards[0]
+    if scene.once:
+        return [str(first["answer"])]
     source = _FROM_CARD.format(card=first["card"])
     near = [str(card["title"]) for card in cards[1:] if card["share"] >= 0.5 * first["share"]]
     related = _RELATED.format(titles=_joined(scene, near)) if near else None
-    return scene.end(*before, str(first["answer"]), source, related)
+    return [str(first["answer"]), source, related]
 
 
 def _joined(scene: Scene, titles: list[str]) -> str:

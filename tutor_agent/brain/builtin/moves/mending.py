@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tutor_agent.brain.builtin.moves.knowing import answer_from_cards
+from tutor_agent.brain.builtin.moves.knowing import answer_from_cards, quoted
 from tutor_agent.brain.builtin.moves.running import ASK_REPAIR, result
-from tutor_agent.brain.builtin.scene import bullets
+from tutor_agent.brain.builtin.scene import Call, Decision, bullets
 from tutor_agent.brain.builtin.state import Offer
 from tutor_agent.brain.history import NoticeEntry
 from tutor_agent.core.text import Text
 
 if TYPE_CHECKING:
-    from tutor_agent.brain.builtin.scene import Decision, Scene
+    from collections.abc import Sequence
+
+    from tutor_agent.brain.builtin.scene import Scene
 
 
 def read_paste(scene: Scene) -> Decision:
-    """Name the fault in what was pasted."""
+    """Name the fault in what was pasted; a line inside a question is a symptom more than a log."""
+    if scene.reading.said == scene.reading.pasted:
+        return symptom(scene)
     done = scene.result("diagnose_text")
     if done is None:
         reading = scene.reading
@@ -37,18 +41,42 @@ def read_log(scene: Scene) -> Decision:
 
 def trouble(scene: Scene) -> Decision:
     """Something is wrong: examine the run it may be about, then the words themselves, then the cards."""
-    examined, read = scene.result("diagnose_run"), scene.result("diagnose_text")
-    if scene.state.run and examined is None and read is None:
+    examined = scene.result("diagnose_run")
+    if scene.state.run and examined is None and scene.result("diagnose_text") is None:
         return scene.use("diagnose_run", run=scene.state.run)
     if examined and examined.ok and scene.data("diagnose_run").get("verdict") == "fault":
         offer = ASK_REPAIR if scene.state.offer is Offer.repair else None
         return scene.end(*diagnosis(scene, scene.data("diagnose_run")), offer)
-    if read is None:
-        return scene.use("diagnose_text", words=scene.reading.said)
-    if read.ok and scene.data("diagnose_text").get("verdict") == "fault":
-        return scene.end(*diagnosis(scene, scene.data("diagnose_text")))
     healthy = examined.summary if examined and examined.ok else None
-    return answer_from_cards(scene, before=[healthy])
+    return symptom(scene, before=[healthy])
+
+
+def symptom(scene: Scene, before: Sequence[Text | str | None] = ()) -> Decision:
+    """Trouble described in words: the card on it, with the fault it most likely is."""
+    read, looked = scene.result("diagnose_text"), scene.result("look_up")
+    if read is None and looked is None:
+        words = scene.reading.said
+        calls = (Call("diagnose_text", {"words": words}), Call("look_up", {"question": words}))
+        return Decision(calls=tuple(call for call in calls if call.tool in scene.tools))
+    verdict, known = scene.data("diagnose_text"), scene.data("look_up")
+    faulty = verdict.get("verdict") == "fault"
+    if known.get("sure"):
+        likely = _likely(scene, verdict) if faulty else []
+        return scene.end(*before, *quoted(scene, known["cards"]), *likely)
+    if faulty:
+        return scene.end(*before, *diagnosis(scene, verdict))
+    return answer_from_cards(scene, before)
+
+
+def _likely(scene: Scene, verdict: dict[str, Any]) -> list[Text | str]:
+    first = verdict["findings"][0]
+    fixes = [fix["title"] for fix in first.get("fixes", ())]
+    head = _LIKELY.format(
+        title=str(first["title"]).rstrip(".。"),
+        cause=first["cause"],
+        sure=round(first["confidence"] * 100),
+    )
+    return [head, scene.say(_WAYS_OUT, bullets(fixes))] if fixes else [head]
 
 
 def fix(scene: Scene) -> Decision:
@@ -143,6 +171,10 @@ _HEALTHY = Text(en="Nothing is wrong here.", zh="这里没有问题。")
 _UNKNOWN = Text(
     en="I recognise no known fault in this. A few more lines of the log, before the error, would help.",
     zh="没有认出已知的故障。如果能多贴几行报错之前的日志，会更容易判断。",
+)
+_LIKELY = Text(
+    en="From these words the likeliest fault is: {title} (`{cause}`, {sure} %). The log around it would make me surer.",
+    zh="就这句描述来看，最可能的故障是：{title}（`{cause}`，{sure}%）。贴上前后的日志会更有把握。",
 )
 _AGAINST = Text(en="Against it:", zh="不支持这个判断的迹象：")
 _WAYS_OUT = Text(en="Ways out:", zh="解决办法：")
