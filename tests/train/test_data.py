@@ -122,7 +122,10 @@ def test_a_reasoning_template_trains_on_the_prompt_that_inference_uses() -> None
 
 def test_rows_that_say_the_same_never_fall_on_two_sides() -> None:
     texts = [f"word {i % 30}" for i in range(300)]
-    source = [SourceRow(i, _chat(text.upper() if i % 2 else f" {text} ", "yes")) for i, text in enumerate(texts)]
+    source = [
+        SourceRow(i, _chat(text.upper() if i % 2 else f" {text} ", "yes"))
+        for i, text in enumerate(texts)
+    ]
     split = split_rows(source, validation=0.1, test=0.1, seed=3)
     sides = [{row.key for row in side} for side in split]
     assert sum(len(side) for side in split) == 300
@@ -166,7 +169,9 @@ def test_a_file_without_answers_is_refused(tmp_path: Path) -> None:
 
 def test_all_labels_masked_is_refused() -> None:
     example = _encode(_chat("red", "blue"))
-    masked = Example(example.ids, example.labels[:0] + type(example.labels)("l", [IGNORED] * len(example.ids)), 1)
+    masked = Example(
+        example.ids, example.labels[:0] + type(example.labels)("l", [IGNORED] * len(example.ids)), 1
+    )
     audit = audit_labels([masked, masked])
     assert audit.masked_rows == 2
     with pytest.raises(HaltedError) as caught:
@@ -188,7 +193,10 @@ def test_packing_fills_sequences_and_loses_nothing() -> None:
 def test_packed_samples_do_not_read_each_other(attention: str, *, flat: bool) -> None:
     network = tiny.model().eval()
     network.set_attn_implementation(attention)
-    examples = [_encode(_chat("red green blue", "small large")), _encode(_chat("hot", "cold dry wet"))]
+    examples = [
+        _encode(_chat("red green blue", "small large")),
+        _encode(_chat("hot", "cold dry wet")),
+    ]
     short = _encode(_chat("near", "far"))
     collator = Collator(tiny.tokenizer().pad_token_id, packed=True, flat=flat)
     packed = collator([(examples[0], examples[1]), (short,)])

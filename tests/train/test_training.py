@@ -34,7 +34,9 @@ def test_two_processes_learn_what_one_learns(
 
     assert tiny.ending(alone)["state"] == tiny.ending(pair)["state"] == "completed"
     assert tiny.losses(pair) == pytest.approx(tiny.losses(alone), abs=2e-5)
-    for one, two in zip(tiny.events(alone, "evaluation"), tiny.events(pair, "evaluation"), strict=True):
+    for one, two in zip(
+        tiny.events(alone, "evaluation"), tiny.events(pair, "evaluation"), strict=True
+    ):
         assert two.number("loss") == pytest.approx(one.number("loss"), abs=2e-5)
     (audit,) = tiny.events(pair, "audit")
     names = " ".join(audit.payload["modules"])
@@ -63,7 +65,9 @@ def test_a_run_tells_its_whole_story(
     assert [event.step for event in tiny.events(run, "step")] == [1, 2, 3, 4, 5, 6]
     assert [event.seq for event in tiny.events(run)] == list(range(len(tiny.events(run))))
     saved = tiny.events(run, "checkpoint")
-    assert [event.payload["path"] for event in saved] == [f"checkpoints/checkpoint-{i}" for i in (3, 6)]
+    assert [event.payload["path"] for event in saved] == [
+        f"checkpoints/checkpoint-{i}" for i in (3, 6)
+    ]
     assert all(event.payload["good"] for event in saved)
     assert {item.name for item in (run / "result").iterdir()} >= {
         "adapter_model.safetensors",
@@ -94,7 +98,12 @@ def test_deepseek_trains_and_never_adapts_its_router(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, targets: str
 ) -> None:
     folder = tiny.save_model(tmp_path / kind, kind)
-    params = {"r": 4, "alpha": 8, "targets": targets, "dropout": 0.1 if targets == "all-linear" else 0.0}
+    params = {
+        "r": 4,
+        "alpha": 8,
+        "targets": targets,
+        "dropout": 0.1 if targets == "all-linear" else 0.0,
+    }
     run = tiny.make_run(tmp_path, params=params, optim__max_steps=4)
     assert tiny.train_here(monkeypatch, run, folder) == 0, tiny.ending(run)
     (audit,) = tiny.events(run, "audit")
@@ -181,7 +190,9 @@ def test_sigterm_to_one_rank_gives_a_complete_checkpoint(tmp_path: Path, llama: 
     )
     process = tiny.start_ranks(run, llama, 2)
     try:
-        wait_for(lambda: (run / "events.jsonl").is_file() and tiny.events(run, "step"), 200, "a step")
+        wait_for(
+            lambda: (run / "events.jsonl").is_file() and tiny.events(run, "step"), 200, "a step"
+        )
         rank = recorded(run / "logs" / "attempt-0" / "rank-1.json")
         assert rank is not None
         os.kill(rank.pid, signal.SIGTERM)
