@@ -10,8 +10,10 @@ import pytest
 
 from tests.support import wait_for
 from tutor_agent.core.errors import NotPossibleError
+from tutor_agent.core.findings import Finding
 from tutor_agent.core.job import Job
 from tutor_agent.core.processes import is_alive
+from tutor_agent.core.text import Text
 from tutor_agent.runs import control
 from tutor_agent.runs.launch import local
 from tutor_agent.runs.launch.record import Timing
@@ -87,7 +89,12 @@ def test_a_killed_rank_is_named(runs: Runs) -> None:
     assert reason is not None
     assert reason.en.startswith("rank 1 was killed (SIGKILL)")
     assert not strays(folder)
+    folder.add_finding(
+        Finding(cause="x", title=Text.same("x"), confidence=1, evidence=(), severity="warn")
+    )
     assert control.resume(folder) == folder.checkpoints / "checkpoint-3"
+    assert "x" not in {finding.cause for finding in folder.load_findings()}
+    assert (folder.attempt(0) / "findings.jsonl").is_file()
     assert runs.ended(folder) == "completed"
 
 

@@ -69,6 +69,7 @@ def start(
         timing=timing or Timing(),
     )
     launch.save(folder)
+    _put_findings_aside(folder, launch.attempt)
     folder.stop_marker.unlink(missing_ok=True)
     try:
         _spawn(folder, launch.attempt)
@@ -76,6 +77,12 @@ def start(
         if folder.status().supervisor == owner:
             write_status(folder, Status(state="failed", attempt=launch.attempt, reason=error.text))
         raise
+
+
+def _put_findings_aside(folder: RunFolder, attempt: int) -> None:
+    """Keep what was wrong with the attempt before beside its logs: the new one is judged by itself."""
+    if attempt and folder.findings.exists():
+        folder.findings.replace(folder.attempt(attempt - 1) / folder.findings.name)
 
 
 def _spawn(folder: RunFolder, attempt: int) -> None:
