@@ -41,15 +41,17 @@ def plan(
     from tutor_agent.cli.machine_readable import advice_json
     from tutor_agent.cli.render import advice_lines
     from tutor_agent.core.advice import save_why
+    from tutor_agent.core.changes import PlanChange
 
     output = Output(state.language, as_json)
+    aim, decided = understand_goal(goal, state.language)
     request = PlanRequest(
-        goal=understand_goal(goal, state.language),
+        goal=aim,
         model=model,
         data=data,
         machine=machine,
         name=name,
-        change=parse_change(settings),
+        change=PlanChange(entries=decided.entries + parse_change(settings).entries),
     )
     advice = make_plan(state.context(), request)
     if out:
