@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING, Protocol, cast
 
-from tutor_agent.brain.history import Entry, NoticeEntry, UserEntry
+from tutor_agent.brain.history import NoticeEntry, UserEntry
 from tutor_agent.brain.talk import (
     Approval,
     Approve,
@@ -22,7 +22,7 @@ from tutor_agent.brain.talk import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tutor_agent.actions.context import Context
     from tutor_agent.brain.sessions import Session
@@ -43,20 +43,41 @@ __all__ = [
 ]
 
 
+class _Engine(Protocol):
+    """What `brain.engine` offers; named here so that nothing of it is imported."""
+
+    @property
+    def answers_with(self) -> str: ...
+
+    async def turn(
+        self,
+        session: Session,
+        entry: UserEntry | NoticeEntry,
+        approve: Approve,
+        emit: Callable[[TalkEvent], None],
+    ) -> None: ...
+
+
 class Conversation:
     """One person talking with the tutor."""
 
     def __init__(self, context: Context, session: Session) -> None:
         self.context = context
         self.session = session
-        self._engine: Any = None
+        self._engine: _Engine | None = None
         self._turn: asyncio.Task[None] | None = None
+        self._lock = threading.Lock()
 
     def load(self) -> None:
         """Import the engine (about a second: call it in a worker thread). Loading twice is harmless."""
-        if self._engine is None:
-            module = importlib.import_module("tutor_agent.brain.engine")
-            self._engine = module.Engine(self.context)
+        self._loaded()
+
+    def _loaded(self) -> _Engine:
+        with self._lock:
+            if self._engine is None:
+                module = importlib.import_module("tutor_agent.brain.engine")
+                self._engine = cast("_Engine", module.Engine(self.context))
+            return self._engine
 
     @property
     def answers_with(self) -> str:
@@ -77,22 +98,19 @@ class Conversation:
             return False
         return self._turn.cancel()
 
-    async def _run(self, entry: Entry, approve: Approve) -> AsyncIterator[TalkEvent]:
-        if self._engine is None:
-            await asyncio.to_thread(self.load)
-        queue: asyncio.Queue[TalkEvent] = asyncio.Queue()
-        turn = asyncio.create_task(
-            self._engine.turn(self.session, entry, approve, queue.put_nowait)
-        )
+    async def _run(
+        self, entry: UserEntry | NoticeEntry, approve: Approve
+    ) -> AsyncIterator[TalkEvent]:
+        engine = self._engine or await asyncio.to_thread(self._loaded)
+        queue: asyncio.Queue[TalkEvent | None] = asyncio.Queue()
+        turn = asyncio.create_task(engine.turn(self.session, entry, approve, queue.put_nowait))
+        turn.add_done_callback(lambda _turn: queue.put_nowait(None))
         self._turn = turn
         try:
-            while True:
-                event = await queue.get()
+            while (event := await queue.get()) is not None:
                 yield event
-                if isinstance(event, Ended):
-                    break
-            await turn
         finally:
             turn.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await turn
+            await asyncio.wait({turn})
+        if not turn.cancelled():
+            turn.result()

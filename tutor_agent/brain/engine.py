@@ -54,16 +54,17 @@ from tutor_agent.brain.history import (
     TutorEntry,
     UserEntry,
     denials,
+    latest,
 )
 from tutor_agent.brain.prompt import instructions
 from tutor_agent.brain.scribe import Scribe
 from tutor_agent.brain.settings import LlmSettings, load_llm
 from tutor_agent.brain.talk import Progress, Trouble
 from tutor_agent.brain.tools import BY_NAME, TOOLS, Desk, Tool
-from tutor_agent.core.errors import UnavailableError
+from tutor_agent.core.errors import TutorError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 
     from tutor_agent.actions.context import Context
     from tutor_agent.brain.sessions import Session
@@ -112,7 +113,7 @@ class BuiltinTutorModel(Model):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
         run_context: RunContext[Any] | None = None,
-    ) -> AsyncIterator[StreamedResponse]:
+    ) -> AsyncGenerator[StreamedResponse]:
         """Decide, and stream the words."""
         decision = self._decide(model_request_parameters)
         yield _BuiltinStream(model_request_parameters=model_request_parameters, decision=decision)
@@ -166,8 +167,19 @@ class Engine:
 
     def __init__(self, context: Context, llm: Model | None = None) -> None:
         self._context = context
-        self._settings = load_llm() if llm is None else None
-        self._llm = llm or (language_model(self._settings) if self._settings else None)
+        self._settings: LlmSettings | None = None
+        self._llm = llm
+        self._trouble: Text | None = None
+        if llm is None:
+            self._configure()
+
+    def _configure(self) -> None:
+        """Take the configured language model; when it cannot be used, say so in the first turn."""
+        try:
+            self._settings = load_llm()
+            self._llm = language_model(self._settings) if self._settings else None
+        except TutorError as error:
+            self._trouble = error.text
 
     @property
     def answers_with(self) -> str:
@@ -182,6 +194,9 @@ class Engine:
         emit: Callable[[TalkEvent], None],
     ) -> None:
         """Answer one message or event; every outcome ends with `Ended`."""
+        if self._trouble is not None:
+            emit(Trouble(self._trouble))
+            self._trouble = None
         for denial in denials(list(session.entries)):
             session.add(denial)
         earlier = session.entries
@@ -232,7 +247,7 @@ class _Turn:
         llm = cast("Model", self._engine.llm)
         model = FallbackModel(llm, self._builtin(), fallback_on=self._failed)
         try:
-            await self._agent(model, prompt, to_messages(_latest(earlier, turns)))
+            await self._agent(model, prompt, to_messages(latest(earlier, turns)))
         except UsageLimitExceeded as error:
             self._scribe.emit(Trouble(advise(error, stands_in=False)))
         except (AgentRunError, ExceptionGroup) as error:
@@ -299,7 +314,7 @@ class _Turn:
     ) -> DeferredToolResults:
         verdicts: dict[str, bool | ToolDenied] = {}
         for part in requests.approvals:
-            arguments = cast("dict[str, Any]", part.args_as_dict())
+            arguments = part.args_as_dict()
             refused = await self._scribe.refuse(
                 part.tool_call_id, BY_NAME[part.tool_name], arguments
             )
@@ -368,12 +383,6 @@ def _prompt(entry: UserEntry | NoticeEntry) -> str:
     if isinstance(entry, UserEntry):
         return entry.words
     return f"<event run={entry.run!r} happened={entry.happened!r}>{entry.text.en}</event>"
-
-
-def _latest(entries: Sequence[Entry], turns: int) -> Sequence[Entry]:
-    """Return the last turns, beginning with what opened the first of them."""
-    opened = [n for n, e in enumerate(entries) if isinstance(e, UserEntry | NoticeEntry)]
-    return entries[opened[-turns] :] if len(opened) > turns else entries
 
 
 def _first(error: BaseException) -> BaseException:

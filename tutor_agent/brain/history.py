@@ -5,12 +5,15 @@ Both brains read this, sessions store it, faces redraw from it. It knows no LLM 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, JsonValue, TypeAdapter
 
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class UserEntry(Contract):
@@ -120,3 +123,9 @@ def denials(history: list[Entry], reason: Text = UNANSWERED) -> list[ResultEntry
         ResultEntry(call=e.call, tool=e.tool, outcome="denied", summary=reason)
         for e in unanswered(history)
     ]
+
+
+def latest(entries: Sequence[Entry], turns: int) -> Sequence[Entry]:
+    """Return the last turns, beginning with what opened the first of them."""
+    opened = [n for n, e in enumerate(entries) if isinstance(e, UserEntry | NoticeEntry)]
+    return entries[opened[-turns] :] if len(opened) > turns else entries

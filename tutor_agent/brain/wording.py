@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from tutor_agent.core.text import Text
 
@@ -41,12 +42,12 @@ def number(value: object) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             return str(value)
-        if value != 0 and abs(value) < 1e-2:
+        if 0 < abs(value) < 1e-2:
             digits, power = f"{value:.2e}".split("e")
             return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return ", ".join(number(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
+        return ", ".join(number(item) for item in cast("list[object]", value))
     return str(value)
 
 

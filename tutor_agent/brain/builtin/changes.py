@@ -42,7 +42,8 @@ _TIMES = re.compile(r"^\s*(?:倍|x\b|×|times|fold)", re.I)
 _DIVIDED = re.compile(r"除以|/\s*$|divided? by", re.I)
 _MULTIPLIED = re.compile(r"乘以?|[*×]\s*$|multipl\w* by|\btimes\b", re.I)
 _MORE = re.compile(
-    r"(?:再加|加上|增加|多|再|多训练|再训练|多跑|再跑|add|another|extra|increase by|plus)\s*$", re.I
+    r"(?:再加|加上|增加|(?<!最)多|再|多训练|再训练|多跑|再跑|add|another|extra|increase by|plus)\s*$",
+    re.I,
 )
 _MORE_AFTER = re.compile(r"^\s*(?:more|extra|additional)\b", re.I)
 _LESS = re.compile(r"(?:减少|少|减去|fewer|reduce by|minus)\s*$", re.I)

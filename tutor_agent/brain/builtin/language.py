@@ -147,7 +147,7 @@ def spoken_language(words: str, before: Language) -> Language:
         return "zh"
     if english or len(latin) >= 4:
         return "en"
-    return "zh" if _HAN.search(words) and not latin else before
+    return before
 
 
 def _starts_in_chinese(words: str) -> bool:

@@ -164,7 +164,7 @@ def _close(state: State, turn: Turn) -> None:
         return
     last = turn.results[-1] if turn.results else None
     if last and last.tool == "look_up" and last.ok and not as_map(last.data).get("sure"):
-        cards = cast("list[dict[str, Any]]", as_map(last.data).get("cards", []))
+        cards = as_rows(as_map(last.data).get("cards"))
         state.options = tuple(Option("topic", c["title"], c["title"]) for c in cards)
     elif state.tuning and state.plan is None:
         _close_interview(state)
@@ -287,7 +287,7 @@ def _learn_run(state: State, data: dict[str, Any], _arguments: dict[str, Any]) -
 
 
 def _learn_diagnosis(state: State, data: dict[str, Any], _arguments: dict[str, Any]) -> None:
-    findings = cast("list[dict[str, Any]]", data.get("findings") or [])
+    findings = as_rows(data.get("findings"))
     fixable = any(fix.get("safety") != "manual" for f in findings for fix in f.get("fixes", ()))
     if data.get("verdict") == "fault" and fixable:
         state.offer = Offer.repair
@@ -299,7 +299,7 @@ def _learn_proposal(state: State, data: dict[str, Any], _arguments: dict[str, An
 
 
 def _learn_cards(state: State, data: dict[str, Any], _arguments: dict[str, Any]) -> None:
-    cards = cast("list[dict[str, Any]]", data.get("cards") or [])
+    cards = as_rows(data.get("cards"))
     state.card = str(cards[0]["title"]) if cards and data.get("sure") else None
 
 
@@ -324,6 +324,11 @@ _LEARNERS = {
 def as_map(value: object) -> dict[str, Any]:
     """Return `value` when it is a mapping, else an empty one."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def as_rows(value: object) -> list[dict[str, Any]]:
+    """Return the mappings of a list; empty when `value` is no list."""
+    return cast("list[dict[str, Any]]", value) if isinstance(value, list) else []
 
 
 def _facts(contract: type[_F], data: dict[str, Any], *texts: str) -> _F | None:

@@ -13,7 +13,7 @@ from tutor_agent.core.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pydantic import BaseModel, JsonValue
+    from pydantic import BaseModel
 
     from tutor_agent.actions.context import Context
     from tutor_agent.core.contract import Contract
@@ -26,7 +26,7 @@ _PATH_FIELDS = frozenset({"data.train", "data.validation", "data.test", "model.s
 class ToolResult:
     """What a tool gives: `data` for the model, `view` for the face, `summary` for everybody."""
 
-    data: JsonValue
+    data: Any
     view: object
     summary: Text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tutor_agent.actions import estimate as estimating
 from tutor_agent.actions import plan as planning
@@ -228,7 +228,7 @@ def _kept(desk: Desk, sheet: PlanSheet) -> ToolResult:
 
 
 def _as_dict(result: ToolResult) -> dict[str, Any]:
-    return result.data if isinstance(result.data, dict) else {}
+    return cast("dict[str, Any]", result.data)
 
 
 def _explain_choice(desk: Desk, arguments: ExplainChoice) -> ToolResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tutor_agent.brain.builtin.scene import numbered
-from tutor_agent.brain.builtin.state import Offer
+from tutor_agent.brain.builtin.state import Offer, as_rows
 from tutor_agent.core.text import Text
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def see_machine(scene: Scene) -> Decision:
     done = scene.result("inspect_machine")
     if done is None:
         return scene.use("inspect_machine", machine=scene.reading.machine)
-    warnings = scene.data("inspect_machine").get("warnings") or []
+    warnings: list[str] = scene.data("inspect_machine").get("warnings") or []
     return scene.end(done.summary, *warnings)
 
 
@@ -94,7 +94,7 @@ def see_data(scene: Scene) -> Decision:
     done = scene.result("inspect_data")
     if done is None:
         return scene.use("inspect_data", path=scene.reading.data)
-    problems = scene.data("inspect_data").get("problems") or []
+    problems = as_rows(scene.data("inspect_data").get("problems"))
     lines = [_at_line(scene, problem) for problem in problems[:5]]
     return scene.end(done.summary, "\n".join(lines), _TUNE_ON_IT if done.ok else None)
 

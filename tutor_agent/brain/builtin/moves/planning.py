@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 from tutor_agent.brain.builtin.reading import sizes
 from tutor_agent.brain.builtin.scene import Call, Decision, Scene, bullets, numbered
 from tutor_agent.brain.builtin.slots import smallest_ready_model
-from tutor_agent.brain.builtin.state import as_map, file_options, question_now, question_options
+from tutor_agent.brain.builtin.state import (
+    as_map,
+    as_rows,
+    file_options,
+    question_now,
+    question_options,
+)
 from tutor_agent.brain.wording import number
 from tutor_agent.core.text import Text
 from tutor_agent.library.accelerators import parse_accelerators
@@ -138,11 +144,12 @@ def _decided(scene: Scene) -> list[Any]:
 def recommendation(scene: Scene) -> list[Text | str | None]:
     """Say what is recommended, why, what was weighed against it, and what comes next."""
     data = scene.data("make_plan") or scene.data("change_plan")
-    reasons, weighed = as_map(data.get("reasons")), data.get("weighed") or []
+    reasons, weighed = as_map(data.get("reasons")), as_rows(data.get("weighed"))
     chosen = next((c for c in weighed if c["recommended"]), None)
     title = chosen["title"] if chosen else as_map(data.get("plan")).get("skill", "")
     others = [f"{c['title']}: {c['verdict']}" for c in weighed if not c["recommended"]]
-    warnings = [f"⚠ {warning}" for warning in data.get("warnings") or []]
+    said: list[str] = data.get("warnings") or []
+    warnings = [f"⚠ {warning}" for warning in said]
     fits = as_map(data.get("forecast")).get("fits")
     return [
         _RECOMMEND.format(title=title, reason=reasons.get("skill", "")),
@@ -202,7 +209,7 @@ def _weighed(scene: Scene) -> list[Text | str] | None:
     wanted = scene.reading.skill
     if plan is None or wanted is None or as_map(plan.get("plan")).get("skill") == wanted:
         return None
-    for candidate in plan.get("weighed") or []:
+    for candidate in as_rows(plan.get("weighed")):
         if candidate["skill"] == wanted:
             head = _WEIGHED_ONE.format(
                 title=candidate["title"],

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tutor_agent.brain.builtin.moves.planning import advance
-from tutor_agent.brain.builtin.state import Offer
+from tutor_agent.brain.builtin.state import Offer, as_rows
 from tutor_agent.brain.wording import number
 from tutor_agent.core.text import Text
 
@@ -71,10 +71,10 @@ def status(scene: Scene) -> Decision:
 
 
 def _troubles(scene: Scene, data: dict[str, Any]) -> list[Text | str]:
-    findings = data.get("findings") or []
+    findings = as_rows(data.get("findings"))
     said: list[Text | str] = []
     for finding in findings[:2]:
-        evidence = " ".join(finding.get("evidence", ())[:2])
+        evidence = " ".join(str(line) for line in finding.get("evidence", ())[:2])
         said.append(f"**{finding['title']}** {evidence}")
     return said
 
