@@ -73,7 +73,7 @@ def _knowledge() -> tuple[bool, Text]:
 
 def _skills(context: Context) -> tuple[bool, Text]:
     registry = find_skills(context.workspace)
-    names = ", ".join(sorted(registry.skills))
+    names = ", ".join(skill.name for skill in registry.skills)
     broken = " ".join(text.en for text in registry.broken)
     broken_zh = "".join(text.zh for text in registry.broken)
     return not registry.broken, Text(

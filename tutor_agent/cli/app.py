@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 def open_app(context: Context, *, plain: bool, resume: bool, session: str | None) -> int:
     """Start the conversation. Textual would hang on a pipe, so all three streams must be terminals."""
-    from tutor_agent.brain.sessions import last_session
+    from tutor_agent.brain.sessions import list_sessions
 
     if resume and session is None:
-        session = last_session(context.workspace)
+        session = next((info.id for info in list_sessions(context.workspace)), None)
     if plain or not _is_terminal():
         from tutor_agent.tui.plain import run_plain
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def agree(question: Text, output: Output, yes: bool) -> bool:
     """Ask for consent; `--yes` has given it. Without a terminal nobody can agree."""
     if yes:
         return True
-    if not click.get_text_stream("stdin").isatty():
+    if not sys.stdin.isatty():
         output.say(
             {"en": "Not started: add --yes to agree.", "zh": "未启动：加上 --yes 表示同意。"}[
                 output.language

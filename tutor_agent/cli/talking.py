@@ -148,9 +148,9 @@ def skills(state: State, as_json: bool) -> int:
 
     output, registry = state.output(as_json), find_skills(state.context().workspace)
     if as_json:
-        rows = [{"name": s.name, "title": s.title.model_dump()} for s in registry.skills.values()]
+        rows = [{"name": s.name, "title": s.title.model_dump()} for s in registry.skills]
         output.emit({"skills": rows, "broken": [text.model_dump() for text in registry.broken]})
-    for skill in () if as_json else registry.skills.values():
+    for skill in () if as_json else registry.skills:
         output.say(f"{skill.name:20} {skill.title.pick(state.language)}")
     for text in registry.broken:
         click.echo(text.pick(state.language), err=True)

@@ -22,7 +22,6 @@ from tutor_agent.core.errors import LaunchError, TutorError
 from tutor_agent.core.processes import identify, is_alive, record
 from tutor_agent.core.storage import append_line
 from tutor_agent.diagnose.rank import diagnose
-from tutor_agent.diagnose.readers import read_run_events, read_text
 from tutor_agent.diagnose.watch import Watch
 from tutor_agent.runs import control
 from tutor_agent.runs.evidence import finding_from_card, memory_kills
@@ -31,6 +30,7 @@ from tutor_agent.runs.folder import RunFolder, Status, write_status
 from tutor_agent.runs.follow import Follower
 from tutor_agent.runs.launch.argv import rank_environment
 from tutor_agent.runs.launch.record import Launch
+from tutor_agent.runs.observe import observe
 from tutor_agent.runs.processes import living, ranks_of, send, sweep, wait_until
 from tutor_agent.runs.progress import Progress
 from tutor_agent.runs.report import write_report
@@ -43,13 +43,11 @@ if TYPE_CHECKING:
     from tutor_agent.core.findings import Finding
     from tutor_agent.core.processes import ProcessId
     from tutor_agent.core.text import Text
-    from tutor_agent.diagnose.observations import Observations
     from tutor_agent.runs.fates import RankFate
 
 _REFRESH_SECONDS = 10.0
 _LAUNCHER_SECONDS = 60.0
 _DISK_SECONDS = 60.0
-_MOST_LOGS = 8
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -207,7 +205,7 @@ class Supervisor:
         finding = finding_from_card(
             "rank_desync",
             evidence,
-            self._observe(()),
+            observe(self._folder),
             confidence=0.7 if sure else 0.5,
             severity="warn",
             step=self._progress.step,
@@ -260,7 +258,7 @@ class Supervisor:
 
     def _diagnose(self, fates: tuple[RankFate, ...]) -> str | None:
         """Append what the events and logs show, and return the slug of the likeliest cause."""
-        seen = self._observe([fate.rank for fate in fates])
+        seen = observe(self._folder)
         findings = list(diagnose(seen).findings)
         killed = killed_first(fates)
         if killed is not None and killed.memory_short:
@@ -273,15 +271,6 @@ class Supervisor:
         for finding in findings:
             self._add_finding(finding)
         return findings[0].cause if findings else None
-
-    def _observe(self, ranks: Sequence[int]) -> Observations:
-        """Read the events, and the ends of the logs of `ranks` and of the launcher."""
-        logs = self._folder.attempt(self._launch.attempt)
-        texts = [tail(logs / f"rank-{rank}.log") for rank in ranks[:_MOST_LOGS]]
-        texts.append(tail(logs / "launcher.log"))
-        seen = read_run_events(Follower(self._folder).poll(), self._plan)
-        seen.lines = (*seen.lines, *read_text("\n".join(texts)).lines)
-        return seen
 
     def _write_end(self, status: Status) -> None:
         """Write the report, then the final status: who sees the end finds everything in place."""
