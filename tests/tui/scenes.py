@@ -30,13 +30,15 @@ from tutor_agent.core.text import Text
 from tutor_agent.runs.folder import RunFolder, Status, create_run, write_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tutor_agent.actions.context import Context
     from tutor_agent.brain.history import NoticeEntry
     from tutor_agent.brain.sessions import Session
     from tutor_agent.brain.talk import Approve, TalkEvent
+    from tutor_agent.core.events import Kind
+    from tutor_agent.runs.folder import State
 
 PLAN = Plan(
     name="support-bot",
@@ -194,9 +196,6 @@ def used(call: str, tool: str, title: Text, view: object, summary: Text) -> list
     ]
 
 
-Answer = "Callable[[str, Approve], AsyncIterator[TalkEvent]]"
-
-
 class ScriptedTalk:
     """Answers by a script: a function from words to events. Remembers what it heard."""
 
@@ -269,10 +268,12 @@ class PlanningTalk(ScriptedTalk):
             yield event
 
 
-def make_run(root: Path, plan: Plan = PLAN, *, state: str = "running", step: int = 0) -> RunFolder:
+def make_run(
+    root: Path, plan: Plan = PLAN, *, state: State = "running", step: int = 0
+) -> RunFolder:
     """Make a run folder as a supervisor would."""
     folder = create_run(root, plan, {})
-    write_status(folder, Status(state=state, step=step, total_steps=1170))  # pyright: ignore
+    write_status(folder, Status(state=state, step=step, total_steps=1170))
     return folder
 
 
@@ -285,7 +286,7 @@ class EventLog:
         self._random = random.Random(seed)
         self.time = 1_790_000_000.0
 
-    def add(self, kind: str, step: int, attempt: int = 0, **payload: object) -> None:
+    def add(self, kind: Kind, step: int, attempt: int = 0, **payload: float | str) -> None:
         self._seq += 1
         self.time += 0.6
         event = Event(
@@ -295,7 +296,7 @@ class EventLog:
             t=self.time,
             step=step,
             kind=kind,
-            payload=payload,  # pyright: ignore
+            payload=dict(payload),
         )
         append_event(self.folder.events, event)
 

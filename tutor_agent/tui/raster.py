@@ -141,7 +141,7 @@ def _marks(raster: Raster, series: Series, scale: Scale) -> None:
         style, top = ("trouble", "✖") if mark.kind == "fault" else ("faint", "↻")
         x = series.column(mark.step) // 2
         for y in range(1 if crowded else raster.height):
-            if mark.kind == "fault" or raster.cell(x, y) is None:
+            if y == 0 or mark.kind == "fault" or raster.cell(x, y) is None:
                 raster.put(x, y, top if y == 0 else "┊", style)
     for step, value in series.evaluations:
         if math.isfinite(value):

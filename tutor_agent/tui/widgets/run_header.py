@@ -62,16 +62,18 @@ def progress_share(view: RunView) -> float:
 
 
 def _words(view: RunView, words: Words, width: int) -> Content:
+    """Name, state, steps and time; where all do not fit, the word for steps goes first."""
     total = f" / {view.total_steps:,}" if view.total_steps else ""
-    steps = words("run.step", step=f"{view.step:,}") + total
-    left = line(
-        (f"{view.name}  ", "bold $value"), state_mark(view, words), (f"  {steps}", "$detail")
-    )
+    steps = f"{view.step:,}{total}"
+    name, mark = (f"{view.name}  ", "bold $value"), state_mark(view, words)
     time = view.seconds_left if view.active else view.seconds
-    if time is None:
-        return left.truncate(width, ellipsis=True)
     key = "run.left" if view.active else "run.took"
-    return spread(left, Content.styled(words(key, time=figures.clock(time)), "$detail"), width)
+    said = "" if time is None else words(key, time=figures.clock(time))
+    right = Content.styled(said, "$detail")
+    left = line(name, mark, (f"  {words('run.step', step=steps)}", "$detail"))
+    if left.cell_length + right.cell_length >= width:
+        left = line(name, mark, (f"  {steps}", "$detail"))
+    return spread(left, right, width)
 
 
 def _bar(view: RunView, width: int) -> Content:

@@ -150,7 +150,7 @@ class RunPanel(Vertical):
         if view is not None and key != self._shown:
             self._clear_cards()
             self._shown = key
-            self._put(ResultCard(view, samples=1))
+            self._put(ResultCard(view, samples=1 if self.size.height > 24 else 0))
 
     def _put(self, card: Card) -> None:
         self.add_class("-has-card")

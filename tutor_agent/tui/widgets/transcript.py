@@ -33,8 +33,16 @@ class Transcript(VerticalScroll, can_focus=False):
         self._tools: dict[str, ToolLine] = {}
 
     def watch_virtual_size(self) -> None:
+        """Look again whether everything fits."""
+        self._stick()
+
+    def on_resize(self) -> None:
+        """Look again whether everything fits."""
+        self._stick()
+
+    def _stick(self) -> None:
         """Begin at the top; stay at the bottom, until the person scrolls, once there is too much."""
-        overflows = self.virtual_size.height > self.container_size.height
+        overflows = 0 < self.size.height < self.virtual_size.height
         if overflows != self.is_anchored:
             self.anchor(overflows)
 

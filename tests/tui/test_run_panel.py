@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tests.tui.driving import NARROW, WIDE, one, ready, text_of, until
+from tests.tui.scenes import BROKEN_PLAN, FINDING, EventLog, ScriptedTalk, make_run
+from tutor_agent.actions.fix import FixProposal
+from tutor_agent.runs.folder import Status, write_status
+from tutor_agent.tui.widgets.diagnosis_card import DiagnosisCard
+from tutor_agent.tui.widgets.loss_chart import LossChart
+from tutor_agent.tui.widgets.result_card import ResultCard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tutor_agent.tui.app import TutorApp
+
+    MakeApp = Callable[..., TutorApp]
+
+
+async def test_panel_follows_a_growing_log(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app("zh")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        assert "还没有训练" in text_of(app)
+        run = make_run(tmp_path / "runs")
+        log = EventLog(run)
+        log.start()
+        log.train(1, 120)
+        await until(pilot, lambda: "步 120 / 1,170" in text_of(app))
+        assert "◆" in text_of(app)
+        log.train(121, 150)
+        await until(pilot, lambda: "步 150 / 1,170" in text_of(app))
+        assert len(one(app, LossChart).series.points) == 150
+
+
+async def test_run_is_picked_up_whole_on_start(make_app: MakeApp, tmp_path: Path) -> None:
+    log = EventLog(make_run(tmp_path / "runs"))
+    log.start()
+    log.train(1, 300)
+    app = make_app("en")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await until(pilot, lambda: "300 / 1,170" in text_of(app))
+        series = one(app, LossChart).series
+        assert (series.points[0][0], series.points[-1][0]) == (1, 300)
+        assert [step for step, _ in series.evaluations] == [100, 200, 300]
+
+
+async def test_newest_run_is_followed_until_another_is_chosen(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    first = EventLog(make_run(tmp_path / "runs"))
+    first.start()
+    first.train(1, 10)
+    app = make_app("en")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await until(pilot, lambda: "support-bot-1" in text_of(app))
+        second = EventLog(make_run(tmp_path / "runs"))
+        second.start()
+        second.train(1, 20)
+        await until(pilot, lambda: "support-bot-2" in text_of(app))
+        app.deeds.submit("/runs support-bot-1")
+        await until(pilot, lambda: "support-bot-1" in text_of(app))
+        await until(pilot, lambda: len(one(app, LossChart).series.points) == 10)
+
+
+async def test_halt_makes_the_tutor_speak_and_offers_a_repair(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "runs", BROKEN_PLAN)
+    log = EventLog(run)
+    log.start()
+    log.train(1, 30)
+    app = make_app("zh")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await until(pilot, lambda: "训练中" in text_of(app))
+        log.add("step", 31, loss=math.nan, grad_norm=math.inf, learning_rate=1e-4)
+        log.add("halted", 31, reason="non_finite_loss")
+        run.add_finding(FINDING)
+        write_status(run, Status(state="halted", step=31, total_steps=1170, cause="lr-too-high"))
+        await until(pilot, lambda: "已暂停" in text_of(app))
+        talk = app.talker._talk
+        assert isinstance(talk, ScriptedTalk)
+        await until(pilot, lambda: talk.noticed)
+        assert [(n.happened, n.run, n.step) for n in talk.noticed] == [("halted", run.name, 31)]
+        await until(pilot, lambda: list(app.main.query(DiagnosisCard)))
+        await pilot.pause(0.1)
+        shown = text_of(app)
+        for words in (
+            "第 412 步损失变成 NaN",
+            "把握 92%",
+            "fp16 → bf16",
+            "2e-4 → 1e-4",
+            "NaN",
+            "inf",
+        ):
+            assert words in shown
+        card = one(app, DiagnosisCard)
+        card.focus()
+        await pilot.press("d")
+        await until(pilot, lambda: "plan.yaml" in text_of(app))
+        await pilot.press("escape")
+        card.focus()
+        await pilot.press("a")
+        await until(pilot, lambda: talk.heard == [f"应用修复 {run.name}"])
+        assert not card.open
+
+
+async def test_run_that_ended_earlier_is_no_news(make_app: MakeApp, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", state="completed", step=40)
+    log = EventLog(run)
+    log.start(40)
+    log.add("evaluation", 0, split="test", phase="before", loss=2.5)
+    log.train(1, 40)
+    log.add("evaluation", 40, split="test", phase="after", loss=1.25)
+    log.add("run_ended", 40, state="completed")
+    app = make_app("en")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await until(pilot, lambda: list(app.main.query(ResultCard)))
+        await pilot.pause(0.1)
+        shown = text_of(app)
+        for words in ("2.50 → 1.25", "−50%", "better on held-out rows", "completed"):
+            assert words in shown
+        talk = app.talker._talk
+        assert isinstance(talk, ScriptedTalk)
+        assert talk.noticed == []
+
+
+async def test_narrow_strip_and_tabs(make_app: MakeApp, tmp_path: Path) -> None:
+    log = EventLog(make_run(tmp_path / "runs"))
+    log.start()
+    log.train(1, 60)
+    app = make_app("zh")
+    async with app.run_test(size=NARROW) as pilot:
+        await ready(pilot, app)
+        await until(pilot, lambda: "60/1170" in text_of(app))
+        assert "▁" in text_of(app)
+        await pilot.press("f2")
+        await until(pilot, lambda: "步 60 / 1,170" in text_of(app))
+        assert "60/1170" not in text_of(app)
+        await pilot.press("f2", "f2")
+        await until(pilot, lambda: "❯ support-bot-1" in text_of(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.main.tab == "run")
+        await pilot.press("f2", "f2", "f2")
+        await until(pilot, lambda: app.main.tab == "chat")
+
+
+async def test_repair_is_built_from_the_run(make_app: MakeApp, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", BROKEN_PLAN, state="halted", step=31)
+    EventLog(run).start()
+    run.add_finding(FINDING)
+    app = make_app("en")
+    async with app.run_test(size=NARROW) as pilot:
+        await ready(pilot, app)
+        await pilot.press("f2")
+        await until(pilot, lambda: list(app.main.query(DiagnosisCard)))
+        proposal = one(app, DiagnosisCard).proposal
+        assert isinstance(proposal, FixProposal)
+        assert proposal.after.optim.learning_rate == 1e-4
+        await pilot.pause(0.1)
+        assert "Apply and rerun" in text_of(app)
