@@ -49,10 +49,17 @@ def check(facts: Facts, params: Params) -> list[Finding]:
     Raises:
         NotPossibleError: The adapters cannot be made for this model.
     """
-    shape = facts.model.shape
-    names = resolve_targets(shape, params.targets)
-    _check_rank(facts.model, params, names)
-    if any(name.startswith("experts.") for name in names):
+    model = facts.model
+    if model.quantization is not None:
+        raise NotPossibleError(
+            f"{model.name} is stored in {model.quantization}, which has no training path here. Convert it to bf16 first, "
+            "or take its bf16 release.",
+            f"{model.name} 以 {model.quantization} 存储，这里无法直接训练。请先转换成 bf16，或改用其 bf16 版本。",
+        )
+    names = resolve_targets(model.shape, params.targets)
+    _check_rank(model, params, names)
+    attentive = resolve_targets(model.shape, "attention")
+    if model.shape.experts is not None and not set(names) <= set(attentive):
         _check_experts(params)
     scale = params.alpha / (params.r**0.5 if params.rslora else params.r)
     if scale <= STRONG_SCALE:
@@ -124,16 +131,16 @@ def _check_rank(model: ModelFacts, params: Params, names: tuple[str, ...]) -> No
 def _check_experts(params: Params) -> None:
     if params.dropout > 0:
         raise NotPossibleError(
-            f"params.dropout = {params.dropout} does not work with LoRA on routed experts: PEFT adapts them as "
+            f"params.dropout = {params.dropout} does not work with LoRA on expert layers: PEFT adapts them as "
             "whole tensors and refuses any dropout. Set params.dropout to 0, or params.targets to 'attention'.",
-            f"params.dropout = {params.dropout} 不能与路由专家上的 LoRA 一起使用：PEFT 把专家作为整块张量来适配，"
+            f"params.dropout = {params.dropout} 不能与专家层上的 LoRA 一起使用：PEFT 把专家作为整块张量来适配，"
             "不接受 dropout。请把 params.dropout 设为 0，或把 params.targets 设为 'attention'。",
         )
     if params.dora:
         raise NotPossibleError(
-            "params.dora = true does not work with LoRA on routed experts: PEFT offers DoRA for plain linear "
+            "params.dora = true does not work with LoRA on expert layers: PEFT offers DoRA for plain linear "
             "layers only. Set params.dora to false, or params.targets to 'attention'.",
-            "params.dora = true 不能与路由专家上的 LoRA 一起使用：PEFT 的 DoRA 只支持普通线性层。"
+            "params.dora = true 不能与专家层上的 LoRA 一起使用：PEFT 的 DoRA 只支持普通线性层。"
             "请把 params.dora 设为 false，或把 params.targets 设为 'attention'。",
         )
 
@@ -174,9 +181,9 @@ def _why_alpha(alpha: int) -> Why:
 def _why_dropout(experts: bool) -> Why:
     if experts:
         reason = Text(
-            en="0, for PEFT refuses any dropout as soon as routed experts carry adapters. The guide's 0.1 to 0.3 "
+            en="0, for PEFT refuses any dropout as soon as expert layers carry adapters. The guide's 0.1 to 0.3 "
             "stops with an error there.",
-            zh="取 0：只要路由专家带适配器，PEFT 就不接受 dropout。指南给出的 0.1～0.3 在这种情况下会直接报错。",
+            zh="取 0：只要专家层带适配器，PEFT 就不接受 dropout。指南给出的 0.1～0.3 在这种情况下会直接报错。",
         )
     else:
         reason = Text(
@@ -186,7 +193,7 @@ def _why_dropout(experts: bool) -> Why:
         )
     return Why(
         reason=reason,
-        card="lora-dropout",
+        card="dropout",
         source="Unsloth LoRA guide: 0; ms-swift: 0.05; QLoRA: 0.05 to 0.1; PEFT ParamWrapper; the guide: 0.1 to 0.3",
         alternative=Text(
             en="0.05 to 0.1 on dense models when validation loss rises while training loss falls.",
@@ -204,7 +211,7 @@ def _why_targets(model: ModelFacts, experts: bool) -> Why:
                 zh=f"{model.name} 是混合专家模型：'all-linear' 会悄悄改到路由器和路由专家，却漏掉共享专家，"
                 "因此这里只点名注意力投影。",
             ),
-            card="lora-deepseek-moe",
+            card="lora-targets",
             source="Measured with peft 0.21 on DeepSeek V2 and V3 classes",
             alternative=Text(
                 en="Name 'experts.gate_proj', 'experts.up_proj' and 'experts.down_proj' too when attention alone "
@@ -234,7 +241,7 @@ def _why_dora() -> Why:
             en="Off: plain LoRA reaches the same loss in most tasks and is faster.",
             zh="关闭：多数任务里普通 LoRA 就能达到同样的损失，而且更快。",
         ),
-        card="dora",
+        card="lora-variants",
         source="PEFT documentation, DoRA: slower than LoRA unless merged",
         alternative=Text(
             en="On with a rank of 8 or less, when quality matters more than time.",
@@ -248,7 +255,7 @@ def _why_rslora() -> Why:
         reason=Text(
             en="Off: it changes something only at high rank.", zh="关闭：只有在高秩时才有区别。"
         ),
-        card="rslora",
+        card="lora-variants",
         source="arXiv:2312.03732 (rank-stabilised LoRA)",
         alternative=Text(
             en="On from rank 64 upwards; then lower alpha, since the scale becomes alpha / sqrt(r).",

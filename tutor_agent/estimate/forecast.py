@@ -18,7 +18,7 @@ from tutor_agent.estimate.memory import (
     moving_bytes,
     resting_bytes,
 )
-from tutor_agent.estimate.speed import Speed, speed
+from tutor_agent.estimate.speed import CPU_FLOPS_PER_CORE, Speed, speed
 
 if TYPE_CHECKING:
     from tutor_agent.core.facts import DataFacts, Machine, ModelFacts
@@ -273,8 +273,9 @@ def _basis(machine: Machine, data: DataFacts | None, context: float) -> tuple[Te
         notes.append(
             Text(
                 en="CPU figures are coarse: memory is scaled from a 135M model in fp32, speed from "
-                "58 GFLOP/s a core; the run itself shows the true ones after a few steps.",
-                zh="CPU 上的数字较粗略：内存由 135M 模型的 fp32 实测推算，速度按每核 58 GFLOP/s 估计；"
+                f"{CPU_FLOPS_PER_CORE / 1e9:.0f} GFLOP/s a core; the run itself shows the true ones after a few steps.",
+                zh="CPU 上的数字较粗略：内存由 135M 模型的 fp32 实测推算，速度按每核 "
+                f"{CPU_FLOPS_PER_CORE / 1e9:.0f} GFLOP/s 估计；"
                 "运行几步后即可看到真实值。",
             )
         )
