@@ -82,7 +82,7 @@ def parse_nvidia_topology(words: str) -> Link:
     """Read the matrix of `nvidia-smi topo -m`: the weakest link between two cards decides."""
     # The matrix ends where other columns (CPU affinity) begin; its header may be underlined.
     plain = re.sub(r"\x1b\[[\d;]*m", "", words)
-    rows = [line.split() for line in plain.splitlines() if re.match(r"\s*GPU\d+\s", line)]
+    rows = [line.split() for line in plain.splitlines() if re.match(r"GPU\d+\s", line)]
     rows = [row for row in rows if len(row) > 1 and not row[1].startswith("GPU")]
     links = [cell for row in rows for cell in row[1 : len(rows) + 1] if cell != "X"]
     if not links:
