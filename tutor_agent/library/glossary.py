@@ -16,7 +16,8 @@ from tutor_agent.core.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PIECE = re.compile(r"[\u3400-\u9fff]|[a-z0-9]+")
+_PIECE = re.compile(r"[\u3400-\u9fff]|(?<![a-z0-9])-\d+(?![a-z0-9])|[a-z0-9]+")
+_ENDING = re.compile(r"(?<=[a-z]{3})(?:ings?|ed)$|(?<=[a-z]{2}[^su])s$|(?<=[a-z]{3})e$")
 _ZEROS = re.compile(r"(?<![\w.])(\d+)\.0+(?![\w.])")
 
 
@@ -40,9 +41,9 @@ class Term(Contract):
 
 
 def pieces(words: str) -> tuple[str, ...]:
-    """Cut `words` into lower-case Latin words in the singular, numbers and Chinese characters."""
+    """Cut `words` into the stems of Latin words, numbers and Chinese characters."""
     plain = unicodedata.normalize("NFKC", words).lower()
-    return tuple(_singular(piece) for piece in _PIECE.findall(_ZEROS.sub(r"\1", plain)))
+    return tuple(_stem(piece) for piece in _PIECE.findall(_ZEROS.sub(r"\1", plain)))
 
 
 class Found(NamedTuple):
@@ -149,10 +150,15 @@ def _read() -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def _singular(piece: str) -> str:
-    if len(piece) > 3 and piece.endswith("s") and not piece.endswith(("ss", "us", "is")):
-        return piece[:-1]
-    return piece
+@functools.lru_cache(maxsize=4096)
+def _stem(piece: str) -> str:
+    """Return a Latin word without the endings of number and verb form."""
+    if len(piece) < 4 or not piece.isalpha() or not piece.isascii():
+        return piece
+    stem = _ENDING.sub("", piece)
+    if stem != piece and not piece.endswith(("e", "s")) and stem[-1] == stem[-2] not in "ls":
+        return stem[:-1]
+    return stem.removesuffix("e") if len(stem) > 3 else stem
 
 
 def _term_data(name: str, entry: dict[str, Any]) -> dict[str, Any]:

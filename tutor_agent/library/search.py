@@ -21,15 +21,20 @@ if TYPE_CHECKING:
 TITLE, ALIAS, ASK, BODY = 2.5, 2.0, 2.0, 1.0
 """Weights of the fields of a card."""
 
-KINDS = {"concept": 1.6, "word": 1.0, "pair": 1.0, "character": 0.25, "letters": 0.2}
+KINDS = {"concept": 1.6, "word": 1.0, "pair": 1.0, "character": 0.25, "letters": 0.2, "number": 0.4}
 """Weights of the kinds of token: a glossary concept, a word, two Chinese characters, one, three letters."""
 
-SURE = 0.30
+SURE = 0.25
 """Share of the ideal score below which an answer would be a guess."""
 
 _K1, _B = 1.2, 0.5
 _NAMED_GAIN = 1.0
+_LOOK_CLOSER = 12
+_SAME_QUESTION = 2.0
+_IDENTICAL = 2.0
 _NAMED_SURE = 3
+_HEARSAY = SURE / 2
+_TELLING = {"concept", "word", "pair"}
 
 Token = tuple[str, str]
 
@@ -63,6 +68,14 @@ class Index:
             for token, weight in field.items():
                 gain = weight * (_K1 + 1) / (weight + damp)
                 self._postings.setdefault(token, []).append((number, gain))
+        self._fronts = [_front_tokens(card) for card in self.cards]
+        self._asks = [
+            [
+                (frozenset(asked), sum(w * self._rarity(t) for t, w in asked.items()))
+                for asked in (_tokens(pieces(question)) for question in card.ask.every())
+            ]
+            for card in self.cards
+        ]
         self._spellings = _by_first_letter(self._postings)
         self._aliases = Phrasebook.of(
             {str(number): card.aliases.every() for number, card in enumerate(self.cards)}
@@ -73,19 +86,40 @@ class Index:
         sentence = tuple(self._repaired(piece) for piece in pieces(question))
         scores: defaultdict[int, float] = defaultdict(float)
         ideal = 0.0
-        for token, weight in _tokens(sentence).items():
+        asked = _tokens(sentence)
+        for token, weight in asked.items():
             worth = weight * self._rarity(token)
-            ideal += worth * _K1
+            ideal += worth * (_K1 + 1)
             for number, gain in self._postings.get(token, ()):
                 scores[number] += worth * gain
         named = self._named(sentence)
         for number, words in named.items():
             scores[number] += _NAMED_GAIN * sum(self._rarity(("word", word)) for word in words)
+        for number in sorted(scores, key=lambda number: -scores[number])[:_LOOK_CLOSER]:
+            likeness = self._likeness(number, asked)
+            scores[number] *= 1 + _SAME_QUESTION * likeness**2
+            scores[number] *= _IDENTICAL if likeness > 0.999 else 1
         best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:limit]
-        return [
-            Hit(self.cards[number], score, _share(score, ideal, len(named.get(number, ()))))
-            for number, score in best
-        ]
+        hits: list[Hit] = []
+        for number, score in best:
+            share = min(1.0, score / ideal) if ideal else 0.0
+            if not self._fronts[number].intersection(asked):
+                share = min(share, _HEARSAY)
+            elif len(named.get(number, ())) >= _NAMED_SURE:
+                share = max(share, SURE)
+            hits.append(Hit(self.cards[number], score, share))
+        return hits
+
+    def _likeness(self, number: int, asked: dict[Token, float]) -> float:
+        """Return how far the question is one of the card's own questions, 0 to 1."""
+        whole = sum(weight * self._rarity(token) for token, weight in asked.items())
+        best = 0.0
+        for question, size in self._asks[number]:
+            shared = sum(
+                weight * self._rarity(token) for token, weight in asked.items() if token in question
+            )
+            best = max(best, 2 * shared / (whole + size)) if whole + size else best
+        return best
 
     def _named(self, sentence: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
         """Return the cards that have an alias standing in the sentence, and its longest such alias."""
@@ -123,9 +157,12 @@ def _index_beside(configuration: Path) -> Index:
     return Index(load_cards())
 
 
-def _share(score: float, ideal: float, named: int) -> float:
-    share = min(1.0, score / ideal) if ideal else 0.0
-    return max(share, SURE) if named >= _NAMED_SURE else share
+def _front_tokens(card: Card) -> frozenset[Token]:
+    """Return the telling tokens of title, aliases and questions, without those of the body."""
+    texts = (card.title.en, card.title.zh, *card.aliases.every(), *card.ask.every())
+    return frozenset(
+        token for text in texts for token in _tokens(pieces(text)) if token[0] in _TELLING
+    )
 
 
 def _weighted_tokens(card: Card) -> dict[Token, float]:
@@ -149,7 +186,7 @@ def _tokens(sentence: tuple[str, ...]) -> dict[Token, float]:
     """Return the search tokens of a sentence with the weight of their kind."""
     found = [("concept", concept.name) for concept in synonyms().find_nested(sentence)]
     for segment in _segments(sentence):
-        found += [("character" if _is_han(piece) else "word", piece) for piece in segment]
+        found += [(_kind(piece), piece) for piece in segment]
         found += [
             ("pair", first + second)
             for first, second in pairwise(segment)
@@ -175,6 +212,12 @@ def _letters(piece: str) -> list[str]:
     if len(piece) < 5 or not (piece.isascii() and piece.isalpha()):
         return []
     return [piece[i : i + 3] for i in range(len(piece) - 2)]
+
+
+def _kind(piece: str) -> str:
+    if _is_han(piece):
+        return "character"
+    return "number" if piece.isdigit() else "word"
 
 
 def _is_han(piece: str) -> bool:
