@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tutor_agent.brain.sessions import Session
 
 __all__ = [
+    "Answering",
     "Approval",
     "Approve",
     "Conversation",
@@ -43,11 +44,13 @@ __all__ = [
 ]
 
 
-class _Engine(Protocol):
+class Answering(Protocol):
     """What `brain.engine` offers; named here so that nothing of it is imported."""
 
     @property
-    def answers_with(self) -> str: ...
+    def answers_with(self) -> str:
+        """Name of the model that answers first."""
+        ...
 
     async def turn(
         self,
@@ -55,16 +58,18 @@ class _Engine(Protocol):
         entry: UserEntry | NoticeEntry,
         approve: Approve,
         emit: Callable[[TalkEvent], None],
-    ) -> None: ...
+    ) -> None:
+        """Answer one message or event."""
+        ...
 
 
 class Conversation:
     """One person talking with the tutor."""
 
-    def __init__(self, context: Context, session: Session) -> None:
+    def __init__(self, context: Context, session: Session, engine: Answering | None = None) -> None:
         self.context = context
         self.session = session
-        self._engine: _Engine | None = None
+        self._engine = engine
         self._turn: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
 
@@ -72,11 +77,11 @@ class Conversation:
         """Import the engine (about a second: call it in a worker thread). Loading twice is harmless."""
         self._loaded()
 
-    def _loaded(self) -> _Engine:
+    def _loaded(self) -> Answering:
         with self._lock:
             if self._engine is None:
                 module = importlib.import_module("tutor_agent.brain.engine")
-                self._engine = cast("_Engine", module.Engine(self.context))
+                self._engine = cast("Answering", module.Engine(self.context))
             return self._engine
 
     @property

@@ -100,6 +100,8 @@ def open_session(workspace: Path, session: str) -> Session:
             f"No session {session!r}. Latest: {', '.join(known) or 'none yet'}.",
             f"没有会话 {session!r}。最近的有：{'、'.join(known) or '暂无'}。",
         )
+    if not path.read_bytes().endswith(b"\n"):
+        append_line(path, "")
     opened = Session(path, _read(path))
     for denial in denials(list(opened.entries)):
         opened.add(denial)
