@@ -72,13 +72,14 @@ class _Columns:
     names: dict[str, str]
     values: dict[str, list[Any]]
 
-    def named(self, *groups: tuple[str, ...]) -> str | None:
-        """Return the first column called by one of the names, in the order of the names."""
-        for group in groups:
-            for name in group:
-                if name in self.names and self.values[self.names[name]]:
-                    return self.names[name]
-        return None
+    def named(self, *groups: tuple[str, ...], empty: bool = False) -> str | None:
+        """Return the first column called by one of the names, in the order of the names.
+
+        A column without values is passed over at first; with `empty` it is better than none.
+        """
+        found = [self.names[name] for group in groups for name in group if name in self.names]
+        filled = [column for column in found if self.values[column]]
+        return next(iter(filled or (found if empty else [])), None)
 
     def texts(self) -> list[str]:
         """Return the columns that hold words and are not asides such as ids and dates."""
@@ -139,7 +140,7 @@ def _chat(known: _Columns) -> Detected | None:
 
 def _alpaca(known: _Columns) -> Detected | None:
     instruction = known.named(_INSTRUCTION)
-    answer = known.named(("output", "输出"), _COMPLETION, _ANSWER)
+    answer = known.named(("output", "输出"), _COMPLETION, _ANSWER, empty=True)
     if not instruction or not answer:
         return None
     roles = {"prompt": instruction, "completion": answer}
@@ -156,7 +157,7 @@ def _summary(known: _Columns) -> Detected | None:
 
 
 def _named_pair(known: _Columns) -> Detected | None:
-    answer = known.named(_ANSWER, _COMPLETION)
+    answer = known.named(_ANSWER, _COMPLETION, empty=True)
     if answer and _simple(answer) == "a" and "q" not in known.names:
         return None
     question = known.named(_QUESTION, _PROMPT, _INSTRUCTION)
@@ -181,7 +182,7 @@ def _pair_task(known: _Columns, roles: Mapping[str, str]) -> Task:
 
 
 def _classes(known: _Columns) -> Detected | None:
-    label = known.named(_LABEL)
+    label = known.named(_LABEL) or known.named(("label", "标签"), empty=True)
     if not label or not _is_label(known, label):
         return None
     others = [column for column in known.texts() if column != label]
