@@ -10,6 +10,7 @@ from tutor_agent.actions.fix import FixProposal
 from tutor_agent.brain.talk import Ended, Progress, Said, Trouble, Used, Using, Verdict
 from tutor_agent.core.advice import Advice
 from tutor_agent.tui.widgets.approval_card import ApprovalCard
+from tutor_agent.tui.widgets.card import Card
 from tutor_agent.tui.widgets.facts_view import FactsView
 from tutor_agent.tui.widgets.plan_card import PlanCard
 from tutor_agent.tui.widgets.views import widgets_for
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tutor_agent.brain.history import NoticeEntry
     from tutor_agent.brain.talk import Approval, Approve, TalkEvent
     from tutor_agent.core.plan import Plan
-    from tutor_agent.tui.widgets.card import Card
+    from tutor_agent.tui.widgets.tool_line import ToolLine
     from tutor_agent.tui.widgets.transcript import Transcript
 
 
@@ -112,7 +113,8 @@ class Talker:
         self._queue: list[Turn] = []
         self._current: Turn | None = None
         self._granted: Grant | None = None
-        self._facts: list[Widget] = []
+        self._facts: list[tuple[Widget, ToolLine | None]] = []
+        self._held: list[Card] = []
 
     @property
     def answers_with(self) -> str:
@@ -153,8 +155,10 @@ class Talker:
             finally:
                 self._current = self._granted = None
                 self._facts = []
-                self._stage.transcript.end_turn()
-                self._stage.talk_changed()
+                if self._stage.transcript.is_attached:
+                    self._lay_down()
+                    self._stage.transcript.end_turn()
+                    self._stage.talk_changed()
 
     async def _take(self, turn: Turn) -> None:
         self._granted = turn.grant
@@ -176,9 +180,9 @@ class Talker:
             case Progress(text=text):
                 transcript.progress(text)
             case Used(call=call, result=result, ok=ok):
-                transcript.end_tool(call, result.summary, ok=ok)
+                tool = transcript.end_tool(call, result.summary, ok=ok)
                 if ok:
-                    self._present(result.view)
+                    self._present(result.view, tool)
             case Trouble(text=text):
                 transcript.remark(text, sign="!", style="bold $caution")
             case Ended(answered_by=name, interrupted=interrupted):
@@ -186,24 +190,39 @@ class Talker:
                 if interrupted:
                     transcript.interrupted()
 
-    def _present(self, view: object) -> None:
+    def _present(self, view: object, tool: ToolLine | None) -> None:
         self._stage.present(view)
         if isinstance(view, Advice):
             self._make_room_for_plan()
         if self._stage.hides(view):
             return
-        for widget in widgets_for(view):
+        widgets = widgets_for(view)
+        if tool is not None:
+            tool.shorten(brief=bool(widgets))
+        for widget in widgets:
+            if isinstance(widget, Card):
+                self._held.append(widget)
+                continue
             self._stage.transcript.append(widget)
             if isinstance(widget, FactsView):
-                self._facts.append(widget)
+                self._facts.append((widget, tool))
+
+    def _lay_down(self) -> None:
+        """Show the cards of the turn below its words, beside the prompt where they are answered."""
+        held, self._held = self._held, []
+        for card in held:
+            self._stage.transcript.append(card)
 
     def _make_room_for_plan(self) -> None:
         """A new plan closes the older cards; the facts it rests on shrink to their lines."""
+        self._held = [card for card in self._held if not isinstance(card, PlanCard)]
         for card in self._stage.transcript.open_cards():
             if isinstance(card, PlanCard):
                 card.close("plan.replaced")
-        for widget in self._facts:
+        for widget, tool in self._facts:
             widget.display = False
+            if tool is not None:
+                tool.shorten(brief=False)
         self._facts = []
         self._stage.transcript.tighten()
 
@@ -213,6 +232,7 @@ class Talker:
             return Verdict.once
         answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         card = ApprovalCard(approval, answer)
+        self._lay_down()
         self._stage.ask(card)
         try:
             return await answer

@@ -34,10 +34,16 @@ class ToolLine(Piece):
         self.title = title
         self.state: State = "working"
         self.detail: Text | None = None
+        self.brief = False
 
     def update(self, detail: Text, state: State = "working") -> None:
         """Say how far it is, or how it ended."""
         self.detail, self.state = detail, state
+        self.refresh(layout=True)
+
+    def shorten(self, *, brief: bool) -> None:
+        """Leave the detail out while a drawing below says it all."""
+        self.brief = brief
         self.refresh(layout=True)
 
     def stop(self) -> None:
@@ -50,12 +56,12 @@ class ToolLine(Piece):
         """Draw sign, title and detail; a long detail keeps its own column."""
         title = self.words.of(self.title)
         head = line(_SIGNS[self.state], (title, "$detail"), "  ")
-        if self.detail is None:
+        if self.detail is None or self.brief:
             return head
         style = "$trouble" if self.state == "failed" else "$label"
         indent = head.cell_length if head.cell_length < width // 2 else 2
         pieces = wrap(Content.styled(self.words.of(self.detail), style), max(8, width - indent))
-        if len(pieces) > _MAX_LINES and self.state != "failed":
+        if len(pieces) > _MAX_LINES:
             pieces = [*pieces[: _MAX_LINES - 1], pieces[_MAX_LINES - 1].append(" …")]
         if indent == 2:
             return lines(head, *(line("  ", piece) for piece in pieces))

@@ -76,11 +76,12 @@ class Transcript(VerticalScroll, can_focus=False):
             if tool.state == "working":
                 tool.update(text)
 
-    def end_tool(self, call: str, summary: Text, *, ok: bool) -> None:
-        """Show how a tool ended."""
+    def end_tool(self, call: str, summary: Text, *, ok: bool) -> ToolLine | None:
+        """Show how a tool ended, and return its line."""
         tool = self._tools.pop(call, None)
         if tool is not None:
             tool.update(summary, "done" if ok else "failed")
+        return tool
 
     def say(self, delta: str) -> None:
         """Add to the answer; begin one if none is open."""
