@@ -184,7 +184,7 @@ def _shorten(draft: Draft, params: Fields, name: str, change: PlanChange, limit:
         hours *= epochs / plan.optim.epochs
     if "data.limit" not in asked and hours > limit:
         # Loading and evaluation do not shrink with the rows, so some of the time is kept for them.
-        rows = int(draft.situation.facts.data.rows * 0.9 * limit / hours)
+        rows = int(draft.situation.facts.data.rows * 0.85 * limit / hours)
         rows = min(draft.situation.facts.data.rows, max(_FEWEST_ROWS, rows))
         cuts.append(Entry(path="data.limit", value=rows))
     if not cuts:

@@ -18,7 +18,7 @@ _FEW, _MANY, _VERY_MANY = 10_000, 50_000, 100_000
 def optim_fields(situation: Situation, rows: int) -> Fields:
     """Return every field of `optim` but the batch, for `rows` training rows."""
     epochs = usual_epochs(situation)
-    steps = math.ceil(rows * epochs / batch_target(rows, epochs))
+    steps = math.ceil(math.ceil(rows / batch_target(rows, epochs)) * epochs)
     return {
         "optim.optimizer": _optimizer(situation),
         "optim.learning_rate": _learning_rate(situation, steps),

@@ -196,7 +196,7 @@ def _effect(advice: Advice) -> Text:
     time_en = f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(hours * 60))} minutes"
     time_zh = f"{hours:.1f} 小时" if hours >= 1 else f"{max(1, round(hours * 60))} 分钟"
     return Text(
-        en=f"{plan.skill}, {plan.optim.epochs:g} epochs, about {time_en}",
+        en=f"{plan.skill}, epochs: {plan.optim.epochs:g}, about {time_en}",
         zh=f"{plan.skill}，{plan.optim.epochs:g} 轮，约 {time_zh}",
     )
 

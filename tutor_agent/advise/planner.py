@@ -44,7 +44,7 @@ def make_advice(
         NotFoundError: The goal names a skill that does not exist.
     """
     refuse_untrainable(facts)
-    strategy = choose_strategy(facts, skills, slug(name) if name else plan_name(facts), change)
+    strategy = choose_strategy(facts, skills, slug(name or "") or plan_name(facts), change)
     chosen = strategy.chosen
     refuse_impossible(chosen.plan, facts.machine)
     warnings = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tutor_agent.advise.hyperparameters import usual_learning_rate
 from tutor_agent.core.errors import NotPossibleError
 from tutor_agent.core.text import Text
+from tutor_agent.estimate.forecast import loading_gib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +82,7 @@ def dangers(plan: Plan, situation: Situation, price: Forecast) -> tuple[Text, ..
     """Return what the person should know before starting `plan`."""
     return (
         *_memory_dangers(price),
+        *_machine_dangers(plan, situation, price),
         *_rate_dangers(plan, situation),
         *_amount_dangers(plan, situation, price),
         *_data_dangers(plan, situation),
@@ -131,6 +133,28 @@ def _memory_dangers(price: Forecast) -> Iterator[Text]:
         yield Text(
             en=f"The machine's memory is unknown; about {peak.high:.1f} GiB should be free.",
             zh=f"不知道这台机器的内存大小；请确保约有 {peak.high:.1f} GiB 可用。",
+        )
+
+
+def _machine_dangers(plan: Plan, situation: Situation, price: Forecast) -> Iterator[Text]:
+    machine = situation.facts.machine
+    loading = loading_gib(situation.facts.model, plan, machine)
+    if machine.accelerators and 0 < machine.ram_gib < loading:
+        yield Text(
+            en=f"While loading, {plan.launch.processes} processes hold about {loading:.0f} GiB of host memory together, and "
+            f"this machine has {machine.ram_gib:.0f} GiB: the system may kill them.",
+            zh=f"加载时 {plan.launch.processes} 个进程共占约 {loading:.0f} GiB 主机内存，而这台机器只有 {machine.ram_gib:.0f} GiB："
+            "可能被系统终止。",
+        )
+    if 0 < machine.free_disk_gib < price.disk_gib:
+        yield Text(
+            en=f"Checkpoints and result take about {price.disk_gib:.1f} GiB; {machine.free_disk_gib:.1f} GiB of disk are free.",
+            zh=f"检查点和结果约占 {price.disk_gib:.1f} GiB，磁盘只剩 {machine.free_disk_gib:.1f} GiB。",
+        )
+    if not machine.accelerators and plan.model.dtype == "bf16" and not machine.cpu_bf16:
+        yield Text(
+            en="model.dtype bf16 on a processor without bf16 instructions is emulated, and several times slower than fp32.",
+            zh="处理器没有 bf16 指令，model.dtype bf16 只能模拟，比 fp32 慢数倍。",
         )
 
 

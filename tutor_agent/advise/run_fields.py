@@ -119,39 +119,7 @@ def evaluation_fields(situation: Situation, steps: int) -> Fields:
                 assumed=situation.assumes("task"),
             ),
         ),
-        "evaluation.early_stopping": Field(
-            3,
-            because(
-                "Three evaluations without improvement end the run: the later steps would only learn rows by heart.",
-                "连续 3 次评估没有改善就停止：再训练只是在背数据。",
-                source=f"consensus of recipes; {src.GUIDE}: early stopping against over-fitting",
-                card="early-stopping",
-                other=(
-                    "null to run to the end whatever happens.",
-                    "设为 null 则无论如何都跑到底。",
-                ),
-            ),
-        ),
-        "evaluation.keep": Field(
-            "best",
-            because(
-                "The checkpoint with the lowest validation loss becomes the result, as in the guide.",
-                "验证损失最低的检查点作为结果，与指南一致。",
-                source=f"{src.GUIDE}: load_best_model_at_end",
-                card="early-stopping",
-                other=("'last' when the schedule must run out.", "需要走完学习率计划时用 'last'。"),
-            ),
-        ),
-        "evaluation.samples": Field(
-            2,
-            because(
-                "Two answers before and two after, side by side: figures alone do not show style.",
-                "训练前后各生成两条回答并排对比：只看数字看不出风格。",
-                source=src.CPU_MEASURED,
-                card="before-after",
-                other=("5 when there is time; 0 to save it.", "时间充裕可设 5，想省时设 0。"),
-            ),
-        ),
+        **_keeping_fields(),
         "evaluation.max_rows": _max_rows(situation, rows),
     }
 
@@ -183,6 +151,45 @@ def guard_fields() -> Fields:
                     "'bounded' for the night: it applies only repairs that change neither method, data nor batch.",
                     "无人值守时用 'bounded'：只自动做不改方法、数据和批量的修复。",
                 ),
+            ),
+        ),
+    }
+
+
+def _keeping_fields() -> Fields:
+    """Return when it stops early, which checkpoint is kept, and what is shown."""
+    return {
+        "evaluation.early_stopping": Field(
+            3,
+            because(
+                "Three evaluations without improvement end the run: the later steps would only learn rows by heart.",
+                "连续 3 次评估没有改善就停止：再训练只是在背数据。",
+                source=f"consensus of recipes; {src.GUIDE}: early stopping against over-fitting",
+                card="early-stopping",
+                other=(
+                    "null to run to the end whatever happens.",
+                    "设为 null 则无论如何都跑到底。",
+                ),
+            ),
+        ),
+        "evaluation.keep": Field(
+            "best",
+            because(
+                "The checkpoint with the lowest validation loss becomes the result, as in the guide.",
+                "验证损失最低的检查点作为结果，与指南一致。",
+                source=f"{src.GUIDE}: load_best_model_at_end",
+                card="early-stopping",
+                other=("'last' when the schedule must run out.", "需要走完学习率计划时用 'last'。"),
+            ),
+        ),
+        "evaluation.samples": Field(
+            2,
+            because(
+                "Two answers before and two after, side by side: figures alone do not show style.",
+                "训练前后各生成两条回答并排对比：只看数字看不出风格。",
+                source=src.CPU_MEASURED,
+                card="before-after",
+                other=("5 when there is time; 0 to save it.", "时间充裕可设 5，想省时设 0。"),
             ),
         ),
     }

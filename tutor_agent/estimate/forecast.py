@@ -207,7 +207,10 @@ def _capacity(
     if machine.accelerators:
         cards = machine.accelerators[:processes]
         smallest = min(card.memory_gib for card in cards)
-        free = min(min(card.memory_gib, card.free_gib or card.memory_gib) for card in cards)
+        free = min(
+            card.memory_gib if card.free_gib is None else min(card.memory_gib, card.free_gib)
+            for card in cards
+        )
         return smallest, free - context
     total = machine.ram_gib / processes
     free = (machine.free_ram_gib or machine.ram_gib) / processes
@@ -240,6 +243,12 @@ def _hours(plan: Plan, model: ModelFacts, setting: Setting, work: Work, pace: Sp
         return round((moving / factor + loading) / 3600, 4)
 
     return Range(low=hours(pace.fastest), expected=hours(1.0), high=hours(pace.slowest))
+
+
+def loading_gib(model: ModelFacts, plan: Plan, machine: Machine) -> float:
+    """Return the host memory in GiB while all processes of a machine load the weights."""
+    setting = setting_of(plan, machine, None)
+    return plan.launch.processes * resting_bytes(setting) * model.parameters.total / GIB
 
 
 def weight_bytes_total(model: ModelFacts, setting: Setting) -> float:

@@ -25,7 +25,7 @@ _CPU_WARM_TOKENS = 150
 # Measured on SmolLM2-135M in fp32, a thread on a server core with AVX-512: 58 to 75 GFLOP/s for all
 # weights; adapters' thin products reach less, plain frozen layers a little more.
 CPU_FLOPS_PER_CORE = 62e9
-_CPU_METHOD = {"full": 1.0, "lora": 0.82, "freezing": 1.1}
+_CPU_METHOD = {"full": 1.0, "lora": 0.82, "freezing": 1.25}
 _CPU_SCALING = 0.9
 _SHARDED = 0.9
 _DATA_PARALLEL = {"nvlink": 0.97, "hccs": 0.95}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tutor_agent.core.contract import Contract
@@ -14,7 +15,7 @@ from tutor_agent.core.text import Text
 from tutor_agent.skillkit.contract import API_VERSION, Skill, SkillHead
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from importlib.metadata import EntryPoint
     from types import ModuleType
 
 ALLOWED_KEYS = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")
@@ -72,6 +73,23 @@ def load_skill(head: SkillHead) -> Skill:
         suggest=getattr(module, "suggest", None),
         **parts,
     )
+
+
+def load_place(entry: EntryPoint) -> Path:
+    """Return the folder that another package's entry point names: a path, or the package itself.
+
+    Raises:
+        UnreadableError: The package cannot be imported, or names no folder.
+    """
+    try:
+        found = entry.load()
+        return Path(found) if isinstance(found, str | Path) else Path(found.__file__).parent
+    except Exception as error:
+        raise UnreadableError(
+            f"The skill package {entry.value!r} cannot be loaded: {type(error).__name__}: {error}. "
+            "Update or uninstall it.",
+            f"技能包 {entry.value!r} 无法加载：{type(error).__name__}：{error}。请更新或卸载它。",
+        ) from error
 
 
 def _run(head: SkillHead) -> ModuleType:

@@ -6,16 +6,17 @@ import difflib
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tutor_agent.core.errors import NotFoundError, TutorError
+from tutor_agent.core.errors import NotFoundError, TutorError, UnreadableError
 from tutor_agent.core.resources import bundled, config_dir, state_dir
 from tutor_agent.core.storage import write_atomic
 from tutor_agent.core.text import Text
-from tutor_agent.skillkit.load import load_skill, read_head
+from tutor_agent.skillkit.load import load_place, load_skill, read_head
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tutor_agent.skillkit.contract import Skill, SkillHead
 
 ENTRY_POINTS = "tutor_agent.skills"
@@ -141,20 +142,14 @@ def _folders(parent: Path | None) -> list[Path]:
 def _add_package(
     entry: EntryPoint, folders: list[tuple[Path, str]], unreadable: list[Text]
 ) -> None:
-    """Add the skill folders of another package; its entry point names a package or a path."""
+    """Add the skill folders of another package."""
     try:
-        found = entry.load()
-        place = Path(found if isinstance(found, str | Path) else Path(str(found.__file__)).parent)
-        own = [place] if (place / "SKILL.md").is_file() else _folders(place)
-        folders += [(folder, entry.name) for folder in own]
-    except Exception as error:  # noqa: BLE001 - the border: a plug-in is foreign code
-        unreadable.append(
-            Text(
-                en=f"The skill package {entry.value!r} cannot be loaded: {error}. "
-                "Update or uninstall it.",
-                zh=f"技能包 {entry.value!r} 无法加载：{error}。请更新或卸载它。",
-            )
-        )
+        place = load_place(entry)
+    except UnreadableError as error:
+        unreadable.append(error.text)
+        return
+    own = [place] if (place / "SKILL.md").is_file() else _folders(place)
+    folders += [(folder, entry.name) for folder in own]
 
 
 def _untrusted(workspace: Path, folders: list[Path]) -> Text:
