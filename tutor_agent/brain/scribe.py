@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tutor_agent.brain.sessions import Session
 
-_DENIED = Text(en="You did not allow it.", zh="您没有同意。")
+_DENIED = Text(en="You did not allow it.", zh="你没有同意。")
 _INTERRUPTED = Text(
     en="Interrupted; it may have happened all the same: look at the runs.",
     zh="已中断；操作可能已经生效，请查看运行列表。",

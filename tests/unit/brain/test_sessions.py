@@ -24,7 +24,7 @@ SECRET = "hf_" + "a" * 30
 def test_every_entry_is_on_disk_at_once(tmp_path: Path) -> None:
     session = new_session(tmp_path)
     session.add(UserEntry(words="你好"))
-    session.add(TutorEntry(words="您好"))
+    session.add(TutorEntry(words="你好"))
     assert open_session(tmp_path, session.id).entries == session.entries
 
 

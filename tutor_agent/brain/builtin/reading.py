@@ -44,7 +44,7 @@ _ORDINALS = {
     **dict(zip("一二三四五", range(1, 6), strict=True)),
 }
 _OPENING = re.compile(
-    r"^\s*(?:你好|您好|嗨|hello|hi|hey|ok|okay|好的?|嗯|那)[\s,，!！。.、]+(?=\S)", re.I
+    r"^\s*(?:你好|你好|嗨|hello|hi|hey|ok|okay|好[的吧]?|行吧?|可以|嗯|那)[\s,，!！。.、]+(?=\S)", re.I
 )
 
 
@@ -114,7 +114,7 @@ def read_message(words: str, known: Known) -> Reading:
     if paste.pasted:
         intent = Intent.paste
         return Reading(words, paste.said, paste.pasted, language, intent)
-    said = _OPENING.sub("", paste.said)
+    said = paste.said if i.GREET.search(paste.said) else _OPENING.sub("", paste.said)
     places = find_places(said, known.files)
     plain = without(said, places)
     reading = _slots(Reading(words, said, "", language, places=tuple(places)), plain)

@@ -12,6 +12,7 @@ from tutor_agent.advise.interview import Question, next_question
 from tutor_agent.brain.builtin.intents import Intent
 from tutor_agent.brain.builtin.reading import Known, Reading, read_message
 from tutor_agent.brain.history import CallEntry, NoticeEntry, ResultEntry, UserEntry
+from tutor_agent.core.changes import Entry as Change
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.facts import DataFacts, Goal, Machine, ModelFacts
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tutor_agent.brain.history import Entry
-    from tutor_agent.core.changes import Entry as Change
     from tutor_agent.core.text import Language
 
 _F = TypeVar("_F", bound=Contract)
@@ -70,7 +70,7 @@ class State:
     model: ModelFacts | None = None
     machine_words: str | None = None
     machine: Machine | None = None
-    decided: dict[str, Change] = field(default_factory=dict[str, "Change"])
+    decided: dict[str, Change] = field(default_factory=dict[str, Change])
     plan: dict[str, Any] | None = None
     stale: bool = False
     """The plan was made before the latest wish."""
@@ -128,8 +128,9 @@ def read_state(history: Sequence[Entry], language: Language = "en") -> tuple[Sta
 
 def question_now(state: State) -> Question | None:
     """Return the question whose answer would change the plan, if it was not asked before."""
+    # What nobody said must stay unset: a field that was set counts as answered.
     question = _question(
-        state.goal.model_dump_json(),
+        state.goal.model_dump_json(exclude_unset=True),
         *(x.model_dump_json() if x else "" for x in (state.data, state.model, state.machine)),
     )
     return question if question and question.slot not in state.asked else None
@@ -227,7 +228,7 @@ def _take(state: State, slot: str, value: Any) -> None:
     elif slot == "machine" and value != state.machine_words:
         state.machine_words, state.machine, state.stale = str(value), None, True
     elif slot in _GOAL_SLOTS and getattr(state.goal, slot) != value:
-        state.goal = Goal.parse({**state.goal.model_dump(), slot: value}, "goal")
+        state.goal = Goal.parse({**state.goal.model_dump(exclude_unset=True), slot: value}, "goal")
         state.stale = True
         if slot == "skill":
             state.decided = {p: c for p, c in state.decided.items() if not p.startswith("params.")}
@@ -274,9 +275,23 @@ def _learn_machine(state: State, data: dict[str, Any], arguments: dict[str, Any]
 
 def _learn_plan(state: State, data: dict[str, Any], _arguments: dict[str, Any]) -> None:
     plan = as_map(data.get("plan"))
+    earlier = as_rows((state.plan or {}).get("weighed"))
+    if not data.get("weighed") and earlier:
+        data = {**data, "weighed": earlier}
+    for path, change in state.decided.items():
+        if change.op != "set":
+            state.decided[path] = Change(path=path, value=_leaf(plan, path))
     state.plan, state.offer, state.stale, state.tuning = data, Offer.start, False, True
     state.data_path = state.data_path or as_map(plan.get("data")).get("train")
     state.model_name = state.model_name or as_map(plan.get("model")).get("source")
+
+
+def _leaf(plan: dict[str, Any], path: str) -> Any:
+    """Return the value at a dotted path."""
+    value: Any = plan
+    for part in path.split("."):
+        value = as_map(value).get(part)
+    return value
 
 
 def _learn_run(state: State, data: dict[str, Any], _arguments: dict[str, Any]) -> None:

@@ -87,17 +87,27 @@ def say_model(model: ModelFacts) -> Text:
     )
 
 
+_TASKS = {
+    "chat": Text(en="chat", zh="对话"),
+    "completion": Text(en="completion", zh="续写"),
+    "pretraining": Text(en="plain text", zh="继续预训练"),
+    "classification": Text(en="classification", zh="分类"),
+    "qa": Text(en="question answering", zh="问答"),
+    "summarization": Text(en="summarization", zh="摘要"),
+}
+
+
 def say_data(data: DataFacts) -> Text:
     """Describe a data file in a sentence."""
     roles = ", ".join(f"{column} → {role}" for role, column in data.roles.items())
-    broken = len(data.problems)
+    broken, task = len(data.problems), _TASKS[data.task]
     return Text(
-        en=f"{Path(data.path).name}: {data.rows} usable rows, {data.task} ({roles}); "
+        en=f"{Path(data.path).name}: {data.rows} usable rows, {task.en} ({roles}); "
         f"median {data.lengths.p50}, 95 % below {data.lengths.p95} tokens"
         + (f"; {data.duplicates} duplicates" if data.duplicates else "")
         + (f"; {broken} problems" if broken else "")
         + ".",
-        zh=f"{Path(data.path).name}：{data.rows} 行可用，任务像是 {data.task}（{roles}）；"
+        zh=f"{Path(data.path).name}：{data.rows} 行可用，像是{task.zh}任务（{roles}）；"
         f"长度中位数 {data.lengths.p50}，95% 在 {data.lengths.p95} token 以内"
         + (f"；重复 {data.duplicates} 行" if data.duplicates else "")
         + (f"；{broken} 处问题" if broken else "")

@@ -122,14 +122,22 @@ def say_plan(advice: Advice) -> Text:
     hours = duration(price.hours.expected)
     rate, peak = number(plan.optim.learning_rate), price.peak_gib
     fits = _FITS[price.fits]
+    length = _length(plan)
     return Text(
         en=f"Plan {plan.name}: {plan.skill} on {plan.model.source}, learning rate {rate}, "
-        f"{number(plan.optim.epochs)} epochs, batch {plan.effective_batch}; about {hours.en}, "
+        f"{length.en}, batch {plan.effective_batch}; about {hours.en}, "
         f"peak {peak.expected:.1f} GiB (up to {peak.high:.1f}): {fits.en}.",
         zh=f"计划 {plan.name}：用 {plan.skill} 微调 {plan.model.source}，学习率 {rate}，"
-        f"{number(plan.optim.epochs)} 轮，批大小 {plan.effective_batch}；预计 {hours.zh}，"
+        f"{length.zh}，批大小 {plan.effective_batch}；预计 {hours.zh}，"
         f"峰值内存 {peak.expected:.1f} GiB（最多 {peak.high:.1f}）：{fits.zh}。",
     )
+
+
+def _length(plan: Plan) -> Text:
+    if plan.optim.max_steps is not None:
+        return Text(en=f"{plan.optim.max_steps} steps", zh=f"{plan.optim.max_steps} 步")
+    epochs = number(plan.optim.epochs)
+    return Text(en=f"{epochs} epochs", zh=f"{epochs} 轮")
 
 
 _FITS = {
@@ -190,6 +198,8 @@ def _change_plan(desk: Desk, arguments: ChangePlan) -> ToolResult:
     sheet = load_sheet(desk.context.workspace, arguments.plan)
     change = PlanChange(entries=arguments.change)
     advice = planning.change_plan(desk.context, sheet.plan, sheet.why, change, sheet.machine)
+    if not advice.candidates and advice.plan.skill == sheet.plan.skill:
+        advice = advice.model_copy(update={"candidates": sheet.advice.candidates})
     changed = diff(sheet.plan, advice.plan)
     result = _kept(desk, PlanSheet(advice=advice, machine=sheet.machine))
     said, price = say_change(changed, sheet.plan), say_forecast(advice.forecast)

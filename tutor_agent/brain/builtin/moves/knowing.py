@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def ask(scene: Scene) -> Decision:
-    """Answer a question from the cards."""
+    """Answer a question from the cards; a bare number that nothing was offered for is no question."""
+    if scene.reading.pick is not None:
+        return scene.end(_NO_CHOICE, where_it_stands(scene))
     return answer_from_cards(scene)
 
 
@@ -151,8 +153,12 @@ _NO_CARD = Text(
     en="I have no card on this, and I do not guess. Ask in other words, or paste the log or error.",
     zh="我没有这方面的资料，也不会乱猜。换个说法试试，或者把日志、报错贴给我。",
 )
+_NO_CHOICE = Text(
+    en="Nothing is numbered right now: tell me in words what you would like.",
+    zh="现在没有可选的编号，请用一句话告诉我想做什么。",
+)
 _DID_YOU_MEAN = Text(
-    en="I am not sure which of these you mean:", zh="我不太确定您问的是哪一个，最接近的是："
+    en="I am not sure which of these you mean:", zh="我不太确定你问的是哪一个，最接近的是："
 )
 _OR_ASK = Text(
     en="Answer with a number, or ask in other words.", zh="回复编号即可，也可以换个说法再问。"
@@ -174,12 +180,12 @@ _LINE = Text(en="line {line}: ", zh="第 {line} 行：")
 _HELLO = Text(
     en="Hello! I tune language models together with you: tell me what a model should learn and which data you have, "
     "or paste a training error.",
-    zh="您好！我陪您一起微调大模型：告诉我想让模型学会什么、有什么数据，或者直接把训练报错贴给我。",
+    zh="你好！我陪你一起微调大模型：告诉我想让模型学会什么、有什么数据，或者直接把训练报错贴给我。",
 )
 _WELCOME = Text(en="You are welcome.", zh="不客气。")
 _ALL_RIGHT = Text(
     en="All right, nothing was done. What would you rather do?",
-    zh="好的，什么都没有动。您想怎么做？",
+    zh="好的，什么都没有动。你想怎么做？",
 )
 _HELP = Text(
     en="I can\n\n"
@@ -200,7 +206,7 @@ _HELP = Text(
     "- **讲解**：关于微调的任何问题。",
 )
 _REPAIR_WAITS = Text(
-    en="The repair of {run} waits for your word.", zh="{run} 的修复方案还在等您确认。"
+    en="The repair of {run} waits for your word.", zh="{run} 的修复方案还在等你确认。"
 )
 _RUN_THERE = Text(
     en="The latest run is {run}: ask how it is going.",

@@ -185,7 +185,7 @@ _LEFT_ALONE = Text(
 )
 _REPAIRED = Text(
     en="I watch whether the fault is gone, and tell you.",
-    zh="我会盯着故障是否消失，有结果就告诉您。",
+    zh="我会盯着故障是否消失，有结果就告诉你。",
 )
 _SHALL_I = Text(en="Shall I repair it this way?", zh="要我这样修复吗？")
 _RESUMABLE = Text(

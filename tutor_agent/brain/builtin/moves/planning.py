@@ -96,7 +96,7 @@ def _ask(scene: Scene) -> Decision | None:
     question = question_now(scene.state)
     if question is None or (question.slot == "model" and scene.state.model_name):
         return None
-    return scene.end(*_seen(scene), *_question(scene, question))
+    return scene.end(*_question(scene, question))
 
 
 def _question(scene: Scene, question: Question) -> list[Text | str]:
@@ -108,13 +108,6 @@ def _question(scene: Scene, question: Question) -> list[Text | str]:
     return [question.text, numbered(lines)] if lines else [question.text]
 
 
-def _seen(scene: Scene) -> list[Text | str]:
-    """Say what was looked at in this turn."""
-    tools = ("inspect_data", "inspect_machine", "inspect_model")
-    found = [scene.summary(tool) for tool in tools]
-    return [bullets([text.pick(scene.language) for text in found if text])] if any(found) else []
-
-
 def _make(scene: Scene) -> Decision:
     state, goal = scene.state, scene.state.goal
     model = state.model_name or smallest_ready_model()
@@ -122,7 +115,7 @@ def _make(scene: Scene) -> Decision:
     decided = [change.model_dump(mode="json") for change in _decided(scene)]
     return scene.use(
         "make_plan",
-        scene.say(*_seen(scene), note),
+        note,
         model=model,
         data=state.data_path,
         task=goal.task,
@@ -147,15 +140,15 @@ def recommendation(scene: Scene) -> list[Text | str | None]:
     reasons, weighed = as_map(data.get("reasons")), as_rows(data.get("weighed"))
     chosen = next((c for c in weighed if c["recommended"]), None)
     title = chosen["title"] if chosen else as_map(data.get("plan")).get("skill", "")
-    others = [f"{c['title']}: {c['verdict']}" for c in weighed if not c["recommended"]]
+    colon = "：" if scene.language == "zh" else ": "
+    others = [f"{c['title']}{colon}{c['verdict']}" for c in weighed if not c["recommended"]]
     said: list[str] = data.get("warnings") or []
     warnings = [f"⚠ {warning}" for warning in said]
     fits = as_map(data.get("forecast")).get("fits")
     return [
         _RECOMMEND.format(title=title, reason=reasons.get("skill", "")),
-        scene.summary("make_plan"),
         scene.say(_WEIGHED, bullets(others)) if others else None,
-        "\n".join(warnings),
+        *warnings,
         _DOES_NOT_FIT if fits == "no" else _NEXT,
     ]
 
@@ -325,18 +318,18 @@ _UNKNOWN_MODEL = Text(
     zh="我不确定 {name!r} 是哪个模型。请给出完整的模型名（owner/name）或本地文件夹。",
 )
 _WHICH_MODEL = Text(
-    en="Which {name} do you mean? For example:", zh="{name} 有好几个，您想用哪个？例如："
+    en="Which {name} do you mean? For example:", zh="{name} 有好几个，你想用哪个？例如："
 )
 _ASSUMED_MODEL = Text(
     en="You named no model, so I take {model}: small, and ready without a download from a hub. Name another at any time.",
-    zh="您没有指定模型，我先用 {model}：它很小，不用从模型站下载就能试。随时可以换成别的。",
+    zh="你没有指定模型，我先用 {model}：它很小，不用从模型站下载就能试。随时可以换成别的。",
 )
 _RECOMMEND = Text(en="I recommend **{title}**. {reason}", zh="我建议用 **{title}**。{reason}")
 _WEIGHED = Text(en="Also weighed:", zh="同时比较过：")
 _NEXT = Text(
     en="Say *start* to run it (I ask once more before anything begins), tell me what to change, such as "
     "*lr 1e-5* or *only 20 steps*, or ask *why rank 16*.",
-    zh="说“启动”就开始（动手前会再请您确认）；想改哪里直接说，例如“学习率调到 1e-5”“只跑 20 步”；想知道理由就问“为什么 rank 是 16”。",
+    zh="说“启动”就开始（动手前会再请你确认）；想改哪里直接说，例如“学习率调到 1e-5”“只跑 20 步”；想知道理由就问“为什么 rank 是 16”。",
 )
 _DOES_NOT_FIT = Text(
     en="This does not fit the machine, so I do not advise to start it. A smaller model, a shorter length or another "
@@ -354,14 +347,14 @@ _ALTERNATIVE = Text(en="Alternative: {text}", zh="另一种选择：{text}")
 _CARD = Text(en="More in the card `{card}`.", zh="详见知识卡片 `{card}`。")
 _SAY_SO = Text(
     en="Nobody asked for this value: a word from you changes it.",
-    zh="这个值是我替您假定的，说一声就改。",
+    zh="这个值是我替你假定的，说一声就改。",
 )
 _WEIGHED_ONE = Text(
     en="**{title}** was weighed too (peak about {peak} GiB): {verdict}",
     zh="**{title}** 也比较过（峰值约 {peak} GiB）：{verdict}",
 )
 _CAN_SWITCH = Text(
-    en="If you prefer it all the same, say *use {title}*.", zh="如果您还是想用，说“用{title}”就行。"
+    en="If you prefer it all the same, say *use {title}*.", zh="如果你还是想用，说“用{title}”就行。"
 )
 _BASIS = Text(
     en="Worked out for {model}, {skill}, {precision}, {batch} × {length} tokens, {optimizer}, gradient checkpointing "

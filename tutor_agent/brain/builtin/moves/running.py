@@ -142,12 +142,12 @@ def compare_runs(scene: Scene) -> Decision:
 
 ASK_REPAIR = Text(
     en="Shall I repair it? Say *fix it* and I show what would change before anything starts.",
-    zh="要我修复吗？说“修一下”，我会先给您看要改什么，再请您确认。",
+    zh="要我修复吗？说“修一下”，我会先给你看要改什么，再请你确认。",
 )
 _WATCHING = Text(
     en="It first measures the untouched model on held-out rows, then trains. I watch it and speak up when something "
     "goes wrong; ask *how is it going* at any time.",
-    zh="它会先在留出数据上测一遍原模型，再开始训练。我会一直盯着，出问题会主动告诉您；随时可以问“跑到哪了”。",
+    zh="它会先在留出数据上测一遍原模型，再开始训练。我会一直盯着，出问题会主动告诉你；随时可以问“跑到哪了”。",
 )
 _NOT_ALLOWED = Text(
     en="All right, nothing was done. Tell me what to change, or say so when you are ready.",
