@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.unit.brain.talker import Talker
 from tutor_agent.brain.tools import BY_NAME
 from tutor_agent.core.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_HERE = Path(__file__).parent
-
-
-def _load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"brain_{name}", _HERE / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-Talker = _load("talker").Talker
+    from pathlib import Path
 
 _HALTED = Text(en="demo-1 halted at step 7.", zh="demo-1 在第 7 步暂停。")
 _FINDING = {

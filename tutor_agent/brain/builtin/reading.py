@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ _PICK = re.compile(
     r"^\s*(?:选|要|用|看|第|option|number|no\.?|#|the)?\s*(?P<n>\d|[一二三四五]|first|second|third|fourth|fifth)\s*(?:个|种|项|号|one)?[.。!！、)）]?\s*$",
     re.I,
 )
+_LONGEST = 2000
+"""Characters of a message that are searched for wishes; what is longer is text to be worked on, not a wish."""
 _ORDINALS = {
     "first": 1,
     "second": 2,
@@ -44,7 +47,8 @@ _ORDINALS = {
     **dict(zip("一二三四五", range(1, 6), strict=True)),
 }
 _OPENING = re.compile(
-    r"^\s*(?:你好|你好|嗨|hello|hi|hey|ok|okay|好[的吧]?|行吧?|可以|嗯|那)[\s,，!！。.、]+(?=\S)", re.I
+    r"^\s*(?:你好|你好|嗨|hello|hi|hey|ok|okay|好[的吧]?|行吧?|可以|嗯|那)[\s,，!！。.、]+(?=\S)",
+    re.I,
 )
 
 
@@ -107,6 +111,7 @@ class Reading:
         )
 
 
+@functools.lru_cache(maxsize=1024)
 def read_message(words: str, known: Known) -> Reading:
     """Understand one message."""
     paste = split_paste(words)
@@ -114,7 +119,8 @@ def read_message(words: str, known: Known) -> Reading:
     if paste.pasted:
         intent = Intent.paste
         return Reading(words, paste.said, paste.pasted, language, intent)
-    said = paste.said if i.GREET.search(paste.said) else _OPENING.sub("", paste.said)
+    own = paste.said[:_LONGEST]
+    said = own if i.GREET.search(own) else _OPENING.sub("", own)
     places = find_places(said, known.files)
     plain = without(said, places)
     reading = _slots(Reading(words, said, "", language, places=tuple(places)), plain)

@@ -75,12 +75,12 @@ _TAIL = re.compile(
     re.I,
 )
 _MACHINE = re.compile(
-    r"(?P<count>\d+|[一两二三四五六八十单双])?\s*(?:x|×|\*|块|张|卡|个|颗|台|路)?\s*(?:的)?\s*"
-    r"(?P<vendor>nvidia|英伟达|rtx|geforce|tesla|amd|华为|昇腾|ascend)?\s*"
+    r"(?<!\d)(?P<count>\d{1,4}|[一两二三四五六八十单双])?\s{0,2}(?:x|×|\*|块|张|卡|个|颗|台|路)?\s{0,2}(?:的)?\s{0,2}"
+    r"(?P<vendor>nvidia|英伟达|rtx|geforce|tesla|amd|华为|昇腾|ascend)?\s{0,2}"
     r"(?P<name>(?:[ahblvptg]\d{1,4}[a-z]?|gh?b?200|rtx\s?\d{4}|a?6000(?:\s?ada)?|[234]0[5-9]0|50[5-9]0|titan\w*|mi\d{3}\w?|910\w?|m[1-4](?:\s?(?:pro|max|ultra))?)"
     r"(?:\s?(?:ti|super|d))?(?![a-z0-9]))"
-    r"(?:[\s\-]*(?P<memory>\d{2,3})\s?gi?b?(?![a-z]))?"
-    r"(?:\s*[x×*]\s*(?P<after>\d+)(?!\d)|\s*(?P<cards>\d+|[一两二三四五六八十单双])\s*[卡张块])?",
+    r"(?:[\s\-]{0,2}(?P<memory>\d{2,3})\s?gi?b?(?![a-z]))?"
+    r"(?:\s{0,2}[x×*]\s{0,2}(?P<after>\d+)(?!\d)|\s{0,2}(?P<cards>\d+|[一两二三四五六八十单双])\s{0,2}[卡张块])?",
     re.I,
 )
 _COUNTS = {
