@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from tutor_agent.core.encodings import has_stray_bytes, open_text
+from tutor_agent.core.row_roles import is_known_name
 from tutor_agent.core.row_types import MAX_ROW_CHARACTERS, BrokenRow, Row
 from tutor_agent.core.text import Text
 
@@ -75,7 +76,9 @@ def read_layout(path: Path, encoding: str) -> Layout:
     dialect = _best_dialect(sample)
     records = [r for r in _records(io.StringIO(sample, newline=""), dialect) if not r.fault][:50]
     first = records[0].fields if records else []
-    if first and _is_header(first, records[1:]):
+    # Word lists and corpora are often .txt, and then the first line is data unless it names columns.
+    named = path.suffix.lower() != ".txt" or any(map(is_known_name, first))
+    if first and named and _is_header(first, records[1:]):
         return Layout(dialect, tuple(_names(first)), header=True)
     names = ["text"] if len(first) <= 1 else [f"column_{i + 1}" for i in range(len(first))]
     return Layout(dialect, tuple(names), header=False)
@@ -247,8 +250,10 @@ def _is_header(first: list[str], rest: list[Record]) -> bool:
     Names are short, distinct, not numbers and not sentences, and do not turn up again as values.
     """
     cells = [cell.strip() for cell in first]
+    # pandas writes its row numbers under an empty name unless told not to.
+    named = cells[1:] if len(cells) > 1 and not cells[0] else cells
     plausible = (
-        all(cells)
+        all(named)
         and len(set(cells)) == len(cells)
         and all(len(cell) <= 40 and not _SENTENCE.search(cell) for cell in cells)
         and not any(re.fullmatch(r"[-+]?[\d.,]+%?", cell) for cell in cells)
@@ -260,4 +265,5 @@ def _is_header(first: list[str], rest: list[Record]) -> bool:
 
 
 def _names(first: list[str]) -> list[str]:
-    return [cell.strip().lstrip("\ufeff") for cell in first]
+    names = [cell.strip().lstrip("\ufeff") for cell in first]
+    return [name or f"unnamed_{i}" for i, name in enumerate(names)]

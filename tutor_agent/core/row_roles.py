@@ -57,6 +57,18 @@ _ASIDE = re.compile(
 _MAX_CLASSES = 50
 
 
+_KNOWN = {
+    *(*_SYSTEM, *_HISTORY, *_INSTRUCTION, *_QUESTION, *_PROMPT, *_ANSWER, *_COMPLETION, *_CONTEXT),
+    *(*_DOCUMENT, *_SUMMARY, *_LABEL, *_TEXT, *_CHAT, *_OPTIONS),
+}
+
+
+def is_known_name(name: str) -> bool:
+    """Return whether data files commonly call a column so."""
+    simple = _simple(name)
+    return simple in _KNOWN or bool(_ASIDE.match(simple))
+
+
 class Detected(NamedTuple):
     """What the columns say."""
 
@@ -170,9 +182,20 @@ def _named_pair(known: _Columns) -> Detected | None:
     if not question:
         return None
     roles = {"prompt": question, "completion": answer}
+    context = context or _long_material(known, question, answer)
     if context and context not in roles.values():
         roles["context"] = context
     return Detected("pairs", _pair_task(known, roles), _with_extras(known, roles))
+
+
+def _long_material(known: _Columns, question: str, answer: str) -> str | None:
+    """Return the one other text column that stands before the answer and outweighs the question."""
+    order = list(known.names.values())
+    taken = {question, answer, known.named(_SYSTEM), known.named(_OPTIONS), known.named(_HISTORY)}
+    others = [column for column in known.texts() if column not in taken]
+    if len(others) != 1 or order.index(others[0]) > order.index(answer):
+        return None
+    return others[0] if known.mean_length(others[0]) > known.mean_length(question) else None
 
 
 def _pair_task(known: _Columns, roles: Mapping[str, str]) -> Task:
@@ -193,10 +216,16 @@ def _classes(known: _Columns) -> Detected | None:
     )
     if not text or text == label:
         return None
-    return Detected("labelled", "classification", {"text": text, "label": label})
+    roles = {"text": text, "label": label}
+    context = known.named(_CONTEXT)
+    if context and context != text and known.named(_QUESTION) == text:
+        roles["context"] = context
+    return Detected("labelled", "classification", roles)
 
 
 def _plain(known: _Columns) -> Detected | None:
+    if known.named(_QUESTION):
+        return None
     texts = known.texts()
     named = known.named(_TEXT)
     if len(texts) == 1 and len(known.names) <= 2 and _is_classes_by_content(known, texts[0]):
@@ -207,13 +236,27 @@ def _plain(known: _Columns) -> Detected | None:
 
 
 def _two_texts(known: _Columns) -> Detected | None:
-    texts = known.texts()
+    texts, question = known.texts(), known.named(_QUESTION)
+    if question:
+        beside = {question, known.named(_CONTEXT), known.named(_OPTIONS)}
+        texts = [question, *(column for column in texts if column not in beside)]
+        if len(texts) < 2:
+            raise _no_answers(question)
     if len(texts) < 2:
         return None
     first, second = texts[:2]
     if len(texts) == 2 and _repeats(known, second):
         return Detected("labelled", "classification", {"text": first, "label": second})
     return Detected("pairs", "chat", {"prompt": first, "completion": second})
+
+
+def _no_answers(question: str) -> UnreadableError:
+    return UnreadableError(
+        f"The column {question!r} holds questions, and no column answers them. Add one called 'answer', or "
+        "name it in the plan: `data.columns: {prompt: …, completion: …}`.",
+        f"列 {question!r} 是问题，但没有回答列。请添加名为「回答」的列，"
+        "或在计划里写明：`data.columns: {prompt: …, completion: …}`。",
+    )
 
 
 def _by_content(known: _Columns, text: str) -> Detected:

@@ -87,7 +87,8 @@ def to_sample(
         return Sample(text=_required(parts.get("text", parts.get("prompt")), "text", "文本"))
     if "completion" in roles:
         return _pair(parts, data_format)
-    prompt = _required(parts.get("text", parts.get("prompt")), "text", "文本")
+    text = _required(parts.get("text", parts.get("prompt")), "text", "文本")
+    prompt = "\n\n".join(filter(None, (words_of(parts.get("context")), text)))
     label = _required(parts["label"], "label", "标签")
     turns = _with_system(parts, _turn("user", prompt), _turn("assistant", label))
     return Sample(messages=turns, label=label if task == "classification" else None)

@@ -42,7 +42,8 @@ def inspect_model(source: str) -> ModelFacts:
         facts = read_folder(cached, source=source, name=model_id)
         return facts if facts.licence or not known else _with_licence(facts, known)
     if known:
-        return known.facts.model_copy(update={"source": source})
+        special = (*_renamed(source, known.id), *known.facts.special)
+        return known.facts.model_copy(update={"source": source, "special": special})
     return _from_hub(source)
 
 
@@ -186,6 +187,17 @@ def facts_from_config(
     notes = () if counted.exact else (_approximate(facts.model_type),)
     special = (*notes, *special_notes(facts), *_custom_code(config, facts))
     return facts.model_copy(update={"special": special})
+
+
+def _renamed(source: str, model_id: str) -> tuple[Text, ...]:
+    if "/" not in source or source.lower() == model_id.lower():
+        return ()
+    return (
+        Text(
+            en=f"The hub has no repository {source}; {model_id} is meant.",
+            zh=f"模型站点没有 {source} 这个仓库，按 {model_id} 处理。",
+        ),
+    )
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

@@ -112,6 +112,17 @@ def test_a_file_without_header_keeps_its_first_row(write: Any) -> None:
     assert [row.line for row in file] == [1, 2]
 
 
+def test_a_word_list_has_no_header_unless_it_names_columns(write: Any) -> None:
+    words = "一丈厚的烧饼\t吃不透\n一丈高的房子\t盛不下\n"
+    assert open_rows(write(words, "list.txt")).columns == ("column_1", "column_2")
+    assert open_rows(write("问题\t回答\n" + words, "list.txt")).columns == ("问题", "回答")
+
+
+def test_row_numbers_of_pandas(write: Any) -> None:
+    file = open_rows(write(",text,label\n0,fine,good\n1,awful,bad\n"))
+    assert file.columns == ("unnamed_0", "text", "label")
+
+
 def test_plain_text_is_one_column(write: Any) -> None:
     file = open_rows(write("The first sentence of a book.\nAnd the second, too.\n", "book.txt"))
     assert file.columns == ("text",)

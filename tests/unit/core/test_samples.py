@@ -48,6 +48,9 @@ def turns(sample: Sample) -> list[tuple[str, str]]:
         ({"question": "q", "answer": "['a', 'b']"}, "pairs", "qa", ["q", "a"]),
         ({"question": "q", "answers": {"text": ["a"], "answer_start": [3]}}, "pairs", "qa", ["q", "a"]),
         ({"question": "q", "choices": {"label": ["A", "B"], "text": ["x", "y"]}, "answer": "A"}, "pairs", "qa", ["q\n\nA. x\nB. y", "A"]),
+        ({"contract": "a long contract", "question": "q", "answer": "a"}, "pairs", "qa", ["a long contract\n\nq", "a"]),
+        ({"question": "q", "answer": "a", "explanation": "long and after"}, "pairs", "qa", ["q", "a"]),
+        ({"question": "q", "rationale": "r"}, "pairs", "chat", ["q", "r"]),
         ({"question": "q", "options": ["A) x", "B) y"], "answer": "A"}, "pairs", "qa", ["q\n\nA) x\nB) y", "A"]),
     ],
 )  # fmt: skip
@@ -68,6 +71,21 @@ def test_classes(names: tuple[str, str]) -> None:
     found, sample = read(rows[4], rows)
     assert (found.format, found.task) == ("labelled", "classification")
     assert (sample.label, sample.answer) == ("1", "1")
+
+
+def test_a_labelled_question_keeps_its_passage() -> None:
+    rows = [{"question": f"q{i}", "passage": "p", "idx": i, "label": i % 2} for i in range(20)]
+    found, sample = read(rows[1], rows)
+    assert found.roles == {"text": "question", "label": "label", "context": "passage"}
+    assert turns(sample) == [("user", "p\n\nq1"), ("assistant", "1")]
+
+
+@pytest.mark.parametrize(
+    "row", [{"question": "q"}, {"passage": "p", "question": "q"}, {"问题": "q", "选项": "A. x"}]
+)
+def test_questions_without_answers(row: dict[str, str]) -> None:
+    with pytest.raises(UnreadableError, match="no column answers"):
+        detect(list(row), [row])
 
 
 def test_classes_without_known_names() -> None:

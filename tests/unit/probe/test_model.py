@@ -251,6 +251,12 @@ def test_the_cache_comes_before_the_catalogue() -> None:
     assert inspect_model("someone/else").parameters.total == TOTAL
 
 
+def test_a_name_that_does_not_exist_is_corrected_aloud() -> None:
+    facts = inspect_model("deepseek-ai/DeepSeek-67B")
+    assert facts.name == "deepseek-ai/deepseek-llm-67b-chat"
+    assert "no repository deepseek-ai/DeepSeek-67B" in notes(facts)
+
+
 def test_a_converted_model_is_found() -> None:
     write_model(
         cache_dir() / "models" / "HuggingFaceTB--SmolLM2-135M-Instruct", tensors=llama_tensors()
