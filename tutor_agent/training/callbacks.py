@@ -89,7 +89,9 @@ class PlanWins(TrainerCallback):
                 group["weight_decay"] = args.weight_decay
         if isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
             groups = zip(optimizer.param_groups, scheduler.lr_lambdas, strict=True)
-            rates = [args.learning_rate * shape(scheduler.last_epoch) for _, shape in groups]
+            rates: list[Any] = [
+                args.learning_rate * shape(scheduler.last_epoch) for _, shape in groups
+            ]
             scheduler.base_lrs = [args.learning_rate] * len(rates)
             scheduler._last_lr = rates
             for group, rate in zip(optimizer.param_groups, rates, strict=True):

@@ -31,6 +31,9 @@ _MAX_SCALER_BACKOFFS = 20
 _WINDOW = 5
 _SANE_RISE = 1.5
 _SANE_MARGIN = 0.5
+_HELD_OUT_RISE = 1.3
+_HELD_OUT_MARGIN = 0.25
+"""A held-out mean is steadier than the losses of single batches, so less of a rise is allowed."""
 
 
 class StepFacts(NamedTuple):
@@ -101,9 +104,20 @@ class Guard:
         """Return the loss of the current step on this rank."""
         return float(torch.stack(self._micro).sum()) if self._micro else math.nan
 
-    def sane(self) -> bool:
-        """Return whether a checkpoint of the present weights can be trusted."""
-        return losses_are_sane(self.losses) and not self._high
+    def sane(self, held_out: Sequence[float] = ()) -> bool:
+        """Return whether a checkpoint of the present weights can be trusted.
+
+        Args:
+            held_out: Validation losses so far, the present one last.
+        """
+        return not self._high and losses_are_sane(self.losses) and self._held_out_sane(held_out)
+
+    def _held_out_sane(self, held_out: Sequence[float]) -> bool:
+        """Return whether the latest validation loss is near the best, or near where training began."""
+        if not held_out or not self.losses:
+            return True
+        best = min([*held_out[:-1], self.losses[0]])
+        return math.isfinite(held_out[-1]) and held_out[-1] <= _HELD_OUT_RISE * best + _HELD_OUT_MARGIN
 
     def _bad(self, verdict: Verdict) -> Verdict:
         self._skipped += 1
@@ -144,5 +158,5 @@ def losses_are_sane(losses: Sequence[float]) -> bool:
         window.append(loss)
         best = min(best, sum(window) / len(window)) if len(window) == _WINDOW else best
     latest = sum(window) / len(window)
-    reference = best if math.isfinite(best) else losses[0]
+    reference = min(best, losses[0])
     return math.isfinite(latest) and latest <= _SANE_RISE * reference + _SANE_MARGIN

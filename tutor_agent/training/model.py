@@ -112,7 +112,7 @@ def train_weights(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Let `parameters` move, in fp32: smaller steps than a half-precision weight can hold are kept."""
     for parameter in parameters:
         parameter.data = parameter.data.float()
-        parameter.requires_grad_(requires_grad=True)
+        parameter.requires_grad_(True)
 
 
 def blocks_of(model: PreTrainedModel) -> torch.nn.ModuleList:

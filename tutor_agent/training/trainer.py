@@ -145,9 +145,8 @@ class TutorTrainer(Trainer):
 
     def judge(self, items: Any) -> dict[str, float]:
         """Return loss and metrics of held-out items with the present weights; all ranks share the work."""
-        model = (
-            self.model_wrapped if self.is_fsdp_enabled or self.is_deepspeed_enabled else self.model
-        )
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        model: Any = self.model_wrapped if sharded else self.model
         was_training = model.training
         model.eval()
         tally = Tally(self.args.device)
@@ -193,11 +192,11 @@ class TutorTrainer(Trainer):
             raise checkpoints.cut(checkpoint, error) from error
         self.accelerator.wait_for_everyone()
         if rank0:
-            guard = self.watch.guard
+            guard, history = self.watch.guard, self.state.log_history
             checkpoints.accept(
                 checkpoint,
                 seconds=time.perf_counter() - began,
-                sane=guard.sane(),
+                sane=guard.sane([entry["eval_loss"] for entry in history if "eval_loss" in entry]),
                 loss=guard.losses[-1] if guard.losses else None,
             )
             best = self.state.best_model_checkpoint
