@@ -20,6 +20,7 @@ from tutor_agent.diagnose.detectors import (
     SpikeDetector,
 )
 from tutor_agent.diagnose.faults import find_fault
+from tutor_agent.diagnose.known import dtype_of
 from tutor_agent.diagnose.observations import Observations
 from tutor_agent.diagnose.rank import candidates, finding_of, fix_of
 from tutor_agent.diagnose.readers.events import EventReader
@@ -48,6 +49,7 @@ _SPEED_POINTS = 30
 _SLOW_POINTS = 10
 _SLOW_SHARE = 0.4
 _UNLEARNT_EOS = 0.5
+_SCALER_START, _SCALER_LATER = 25, 4
 
 
 class Watch:
@@ -67,7 +69,7 @@ class Watch:
         self._spike, self._drift = SpikeDetector(), DriftDetector()
         self._early, self._evaluations = EarlyRiseDetector(), EvaluationDetector()
         self._reported: set[str] = set()
-        self._nothing = self._still = self._no_rate = self._slow = 0
+        self._nothing = self._still = self._no_rate = self._slow = self._overflows = 0
         self._speeds: deque[float] = deque(maxlen=200)
 
     def feed(self, event: Event) -> list[Finding]:
@@ -93,7 +95,9 @@ class Watch:
         loss, gradient = event.number("loss"), event.number("grad_norm")
         if loss is None:
             return None
-        if not math.isfinite(loss) or (gradient is not None and not math.isfinite(gradient)):
+        bad_gradient = gradient is not None and not math.isfinite(gradient)
+        self._overflows = self._overflows + 1 if bad_gradient else 0
+        if not math.isfinite(loss) or (bad_gradient and not self._scaler_may_settle()):
             return self._broken(event, loss, gradient)
         if loss == 0 and gradient == 0:
             self._nothing += 1
@@ -101,6 +105,13 @@ class Watch:
         self._nothing = 0
         found = self._motionless(event, gradient)
         return found or self._curve(event, loss) or self._speed(event)
+
+    def _scaler_may_settle(self) -> bool:
+        """A fp16 gradient scaler meets infinities while it looks for its scale, and seldom later."""
+        if dtype_of(self._seen) != "fp16":
+            return False
+        at_start = len(self._seen.metric("loss")) <= _SCALER_START
+        return self._overflows <= (_SCALER_START if at_start else _SCALER_LATER)
 
     def _curve(self, event: Event, loss: float) -> Finding | None:
         early = self._early.add(loss, event.step)

@@ -35,12 +35,14 @@ class EventReader:
     def __init__(self, seen: Observations) -> None:
         self._seen = seen
         self._attempt = 0
+        self._cut_due = False
 
     def take(self, event: Event) -> None:
         """Add one event."""
         if event.attempt > self._attempt:
             self._attempt = event.attempt
-            self._restart(event)
+            self._seen.halted = None
+            self._cut_due = True
         match event.kind:
             case "step":
                 self._step(event)
@@ -60,10 +62,12 @@ class EventReader:
             case _:
                 pass
 
-    def _restart(self, event: Event) -> None:
-        for series in self._seen.series.values():
-            series.cut(event.step + 0.5)
-        self._seen.halted = None
+    def _cut(self, event: Event) -> None:
+        """Drop what a resumed attempt does again, from the first step that it writes."""
+        if self._cut_due and event.step > 0:
+            self._cut_due = False
+            for series in self._seen.series.values():
+                series.cut(event.step)
 
     def _start(self, event: Event) -> None:
         versions = event.payload.get("versions")
@@ -75,6 +79,7 @@ class EventReader:
         self._seen.phase = "train"
 
     def _step(self, event: Event) -> None:
+        self._cut(event)
         epoch = event.number("epoch")
         for name in _STEP_METRICS:
             value = event.number(name)
@@ -86,6 +91,7 @@ class EventReader:
     def _evaluation(self, event: Event) -> None:
         if event.payload.get("split") == "test":
             return
+        self._cut(event)
         loss = event.number("loss")
         if loss is not None:
             self._add("eval_loss", loss, event.step, None)
@@ -97,12 +103,14 @@ class EventReader:
             self._add(kind, value, event.step, None)
 
     def _halt(self, event: Event) -> None:
-        """A guard stops before the bad step is logged: its figures belong to the curves."""
+        """The guard stops before a bad step is done and logged: its figures are the next point."""
+        if event.payload.get("reason") == "stop_requested":
+            return
         for name in ("loss", "grad_norm"):
             value = event.number(name)
             series = self._seen.metric(name)
-            if value is not None and (not series.steps or series.steps[-1] < event.step):
-                self._add(name, value, event.step, None)
+            if value is not None and (not series.steps or series.steps[-1] <= event.step):
+                self._add(name, value, event.step + 1, None)
 
     def _add(self, name: str, value: float, step: int, epoch: float | None) -> None:
         series = self._seen.series.setdefault(name, Series())
