@@ -10,6 +10,7 @@ from tutor_agent.advise.data_fields import data_fields, usual_units
 from tutor_agent.advise.fit import Fitted, fit
 from tutor_agent.advise.hyperparameters import batch_fields, optim_fields
 from tutor_agent.advise.model_fields import identity_fields
+from tutor_agent.advise.review import refuse_impossible
 from tutor_agent.advise.run_fields import evaluation_fields, guard_fields, launch_fields
 from tutor_agent.advise.situation import Field, Fields, Situation, because, nested
 from tutor_agent.core.advice import Why
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
 _FEWEST_ROWS = 100
 _PROVISIONAL: Fields = {
-    path: Field(1, Why(reason=Text.same("")))
-    for path in ("optim.micro_batch", "optim.accumulate", "launch.processes")
+    path: Field(1, Why(reason=Text.same(""))) for path in ("optim.micro_batch", "optim.accumulate")
 }
 
 
@@ -94,7 +94,10 @@ def _draft(situation: Situation, params: Fields, name: str, change: PlanChange) 
         **optim_fields(situation, usual_units(situation)),
         **guard_fields(),
     }
-    plan = apply(_parse({**fields, **_PROVISIONAL}), change)
+    processes = Field(situation.devices, Why(reason=Text.same("")))
+    provisional = {**fields, **_PROVISIONAL, "launch.processes": processes}
+    plan = apply(_parse(provisional), change)
+    refuse_impossible(plan, facts.machine)
     chosen = skill.params.parse(plan.params, f"parameters of {skill.name}")
     situation = replace(situation, params=chosen, footprint=skill.footprint(facts.model, chosen))
     refused, findings = None, ()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tutor_agent.advise.data_fields import packed_rows
 from tutor_agent.advise.hyperparameters import batch_target
-from tutor_agent.core.changes import PlanChange, apply
 from tutor_agent.estimate.forecast import forecast, training_rows
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ def fit(plan: Plan, situation: Situation, fixed: frozenset[str]) -> Fitted:
 
     The samples per step stay what the data wants, whatever memory allows at a time.
     """
-    if "launch.processes" not in fixed:
-        plan = apply(plan, PlanChange.set(launch__processes=situation.devices))
     tried = [_priced(plan, situation, setting) for setting in _settings(plan, situation, fixed)]
     return min(tried, key=_rank)
 

@@ -37,11 +37,11 @@ def nothing_fits(drafts: list[Draft], named: Draft | None) -> NotPossibleError:
     kind = ("a GPU", "每张 GPU") if facts.machine.accelerators else ("the machine", "本机")
     head = Text(
         en=f"{facts.model.name} ({billions_text(facts.model.parameters.total)}) does not fit: {least.plan.skill} needs "
-        f"about {price.peak_gib.expected:.0f} GiB (plan for {price.peak_gib.high:.0f}), {kind[0]} has "
-        f"{price.capacity_gib or 0:.0f} GiB.",
+        f"about {price.peak_gib.expected:.1f} GiB (plan for {price.peak_gib.high:.1f}), {kind[0]} has "
+        f"{price.capacity_gib or 0:.1f} GiB.",
         zh=f"{facts.model.name}（{billions_text(facts.model.parameters.total)}）放不下：{least.plan.skill} 约需 "
-        f"{price.peak_gib.expected:.0f} GiB（请按 {price.peak_gib.high:.0f} GiB 准备），{kind[1]}只有 "
-        f"{price.capacity_gib or 0:.0f} GiB。",
+        f"{price.peak_gib.expected:.1f} GiB（请按 {price.peak_gib.high:.1f} GiB 准备），{kind[1]}只有 "
+        f"{price.capacity_gib or 0:.1f} GiB。",
     )
     ways = [
         *_other_methods(runnable, named),
