@@ -7,7 +7,7 @@ import difflib
 import functools
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
@@ -140,24 +140,23 @@ def read_card(path: Path, sources: dict[str, Text] | None = None) -> Card:
         UserError: The file is not a valid card.
     """
     head, body = split_frontmatter(path)
-    data: dict[str, Any] = dict(head)
-    known = sources or {}
-    data["sources"] = [_spell_out(item, known) for item in data.get("sources") or ()]
-    data["numbers"] = [
-        {**number, "source": _spell_out(number.get("source"), known)}
-        for number in data.get("numbers") or ()
-    ]
-    card = Card.parse({**data, "body": split_languages(body, path)}, str(path))
+    card = Card.parse({**head, "body": split_languages(body, path)}, str(path))
     if card.id != path.stem:
         raise UnreadableError(
             f"{path}: the id {card.id!r} must equal the file name {path.stem!r}. Rename one of them.",
             f"{path}：id {card.id!r} 必须与文件名 {path.stem!r} 相同，请改其中之一。",
         )
-    return card
+    return _spell_out(card, sources or {})
 
 
-def _spell_out(item: object, known: dict[str, Text]) -> object:
-    return known.get(item, item) if isinstance(item, str) else item
+def _spell_out(card: Card, sources: dict[str, Text]) -> Card:
+    """Replace short names of sources by what they stand for."""
+    numbers = tuple(
+        number.model_copy(update={"source": sources.get(number.source.en, number.source)})
+        for number in card.numbers
+    )
+    cited = tuple(sources.get(source.en, source) for source in card.sources)
+    return card.model_copy(update={"numbers": numbers, "sources": cited})
 
 
 @functools.lru_cache(maxsize=4)

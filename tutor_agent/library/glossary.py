@@ -59,7 +59,8 @@ class Phrasebook:
     """Finds known phrases inside a sentence, longest first."""
 
     entries: dict[tuple[str, ...], str]
-    longest: int
+    sizes: dict[str, tuple[int, ...]]
+    """By the first piece of a phrase: how long the phrases are that start with it, longest first."""
 
     @classmethod
     def of(cls, phrases: dict[str, tuple[str, ...]]) -> Phrasebook:
@@ -69,7 +70,10 @@ class Phrasebook:
             for phrase in group:
                 entries.setdefault(pieces(phrase), name)
         entries.pop((), None)
-        return cls(entries, max(map(len, entries), default=0))
+        sizes: dict[str, set[int]] = {}
+        for phrase in entries:
+            sizes.setdefault(phrase[0], set()).add(len(phrase))
+        return cls(entries, {first: tuple(sorted(of, reverse=True)) for first, of in sizes.items()})
 
     def find(self, sentence: tuple[str, ...]) -> list[Found]:
         """Return the phrases in `sentence`, longest first where they overlap."""
@@ -91,7 +95,7 @@ class Phrasebook:
         ]
 
     def _starting(self, sentence: tuple[str, ...], position: int) -> Iterator[Found]:
-        for size in range(min(self.longest, len(sentence) - position), 0, -1):
+        for size in self.sizes.get(sentence[position], ()):
             name = self.entries.get(sentence[position : position + size])
             if name is not None:
                 yield Found(name, position, size)

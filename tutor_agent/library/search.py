@@ -6,13 +6,20 @@ import difflib
 import functools
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tutor_agent.core.resources import config_dir
 from tutor_agent.library.cards import Card, load_cards
-from tutor_agent.library.glossary import Phrasebook, pieces, question_words, synonyms
+from tutor_agent.library.glossary import (
+    Phrasebook,
+    load_glossary,
+    pieces,
+    question_words,
+    synonyms,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +31,8 @@ TITLE, ALIAS, ASK, BODY = 2.5, 2.0, 2.0, 1.0
 KINDS = {"concept": 1.6, "word": 1.0, "pair": 1.0, "character": 0.25, "letters": 0.2, "number": 0.4}
 """Weights of the kinds of token: a glossary concept, a word, two Chinese characters, one, three letters."""
 
-SURE = 0.25
-"""Share of the ideal score below which an answer would be a guess."""
+SURE = 0.2
+"""Share below which an answer would be a guess; one in twenty-five questions of the field falls below."""
 
 _K1, _B = 1.2, 0.5
 _NAMED_GAIN = 1.0
@@ -34,9 +41,11 @@ _SAME_QUESTION = 2.0
 _IDENTICAL = 2.0
 _NAMED_SURE = 3
 _HEARSAY = SURE / 2
+_GOOD_GAIN, _UNKNOWN = 1.8, 2.0
 _TELLING = {"concept", "word", "pair"}
 
 Token = tuple[str, str]
+Reader = Callable[[str], dict[Token, float]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Hit:
     card: Card
     score: float
     share: float
-    """Score divided by that of a card which says everything that was asked, 0 to 1."""
+    """How much of what was asked the card speaks of, 0 to 1."""
 
 
 def is_sure(hits: list[Hit]) -> bool:
@@ -59,24 +68,25 @@ class Index:
 
     def __init__(self, cards: Iterable[Card]) -> None:
         self.cards = tuple(cards)
-        fields = [_weighted_tokens(card) for card in self.cards]
+        read: Reader = functools.cache(_read_text)
+        fields = [_weighted_tokens(card, read) for card in self.cards]
         lengths = [sum(field.values()) for field in fields]
         mean = sum(lengths) / max(1, len(lengths))
-        self._postings: dict[Token, list[tuple[int, float]]] = {}
+        self._postings: dict[Token, dict[int, float]] = {}
         for number, (field, length) in enumerate(zip(fields, lengths, strict=True)):
             damp = _K1 * (1 - _B + _B * length / mean)
             for token, weight in field.items():
                 gain = weight * (_K1 + 1) / (weight + damp)
-                self._postings.setdefault(token, []).append((number, gain))
-        self._fronts = [_front_tokens(card) for card in self.cards]
+                self._postings.setdefault(token, {})[number] = gain
+        self._fronts = [_front_tokens(card, read) for card in self.cards]
         self._asks = [
             [
                 (frozenset(asked), sum(w * self._rarity(t) for t, w in asked.items()))
-                for asked in (_tokens(pieces(question)) for question in card.ask.every())
+                for asked in map(read, card.ask.every())
             ]
             for card in self.cards
         ]
-        self._spellings = _by_first_letter(self._postings)
+        self._spellings = _by_first_letter(frozenset[Token]().union(*self._fronts))
         self._aliases = Phrasebook.of(
             {str(number): card.aliases.every() for number, card in enumerate(self.cards)}
         )
@@ -84,15 +94,9 @@ class Index:
     def search(self, question: str, limit: int = 3) -> list[Hit]:
         """Return the best cards for `question`, best first."""
         sentence = tuple(self._repaired(piece) for piece in pieces(question))
-        scores: defaultdict[int, float] = defaultdict(float)
-        ideal = 0.0
         asked = _tokens(sentence)
-        for token, weight in asked.items():
-            worth = weight * self._rarity(token)
-            ideal += worth * (_K1 + 1)
-            for number, gain in self._postings.get(token, ()):
-                scores[number] += worth * gain
         named = self._named(sentence)
+        scores = self._scores(asked)
         for number, words in named.items():
             scores[number] += _NAMED_GAIN * sum(self._rarity(("word", word)) for word in words)
         for number in sorted(scores, key=lambda number: -scores[number])[:_LOOK_CLOSER]:
@@ -100,15 +104,40 @@ class Index:
             scores[number] *= 1 + _SAME_QUESTION * likeness**2
             scores[number] *= _IDENTICAL if likeness > 0.999 else 1
         best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:limit]
-        hits: list[Hit] = []
-        for number, score in best:
-            share = min(1.0, score / ideal) if ideal else 0.0
-            if not self._fronts[number].intersection(asked):
-                share = min(share, _HEARSAY)
-            elif len(named.get(number, ())) >= _NAMED_SURE:
-                share = max(share, SURE)
-            hits.append(Hit(self.cards[number], score, share))
-        return hits
+        return [
+            Hit(self.cards[number], score, self._share(number, asked, named.get(number, ())))
+            for number, score in best
+        ]
+
+    def near(self, question: str, limit: int = 3) -> list[Card]:
+        """Return the cards to offer when no answer is sure."""
+        return [hit.card for hit in self.search(question, limit)]
+
+    def _scores(self, asked: dict[Token, float]) -> defaultdict[int, float]:
+        scores: defaultdict[int, float] = defaultdict(float)
+        for token, weight in asked.items():
+            worth = weight * self._rarity(token)
+            for number, gain in self._postings.get(token, {}).items():
+                scores[number] += worth * gain
+        return scores
+
+    def _share(self, number: int, asked: dict[Token, float], named: tuple[str, ...]) -> float:
+        """Weigh what the card says against all that was asked.
+
+        Words that no card knows count double: they are what a question off the topic is made of.
+        Words of the body alone prove little, a whole alias proves enough.
+        """
+        said = whole = 0.0
+        topical = {token: weight for token, weight in asked.items() if token[1] not in _loose()}
+        for token, weight in topical.items():
+            worth = weight * self._rarity(token)
+            gains = self._postings.get(token)
+            whole += worth * _GOOD_GAIN * (1 if gains else _UNKNOWN)
+            said += worth * gains.get(number, 0.0) if gains else 0.0
+        share = min(1.0, said / whole) if whole else 0.0
+        if not self._fronts[number].intersection(topical):
+            return min(share, _HEARSAY)
+        return max(share, SURE) if len(named) >= _NAMED_SURE else share
 
     def _likeness(self, number: int, asked: dict[Token, float]) -> float:
         """Return how far the question is one of the card's own questions, 0 to 1."""
@@ -157,15 +186,24 @@ def _index_beside(configuration: Path) -> Index:
     return Index(load_cards())
 
 
-def _front_tokens(card: Card) -> frozenset[Token]:
+def _read_text(text: str) -> dict[Token, float]:
+    return _tokens(pieces(text))
+
+
+def _front_tokens(card: Card, read: Reader) -> frozenset[Token]:
     """Return the telling tokens of title, aliases and questions, without those of the body."""
     texts = (card.title.en, card.title.zh, *card.aliases.every(), *card.ask.every())
-    return frozenset(
-        token for text in texts for token in _tokens(pieces(text)) if token[0] in _TELLING
-    )
+    return frozenset(token for text in texts for token in read(text) if token[0] in _TELLING)
 
 
-def _weighted_tokens(card: Card) -> dict[Token, float]:
+@functools.cache
+def _loose() -> frozenset[str]:
+    """Return the concepts that are shared by all topics, such as "more" and "how long"."""
+    terms = {f"#{term.id}" for term in load_glossary()}
+    return frozenset(set(synonyms().entries.values()) - terms)
+
+
+def _weighted_tokens(card: Card, read: Reader) -> dict[Token, float]:
     total: defaultdict[Token, float] = defaultdict(float)
     titles = (card.title.en, card.title.zh)
     fields = (
@@ -176,7 +214,7 @@ def _weighted_tokens(card: Card) -> dict[Token, float]:
     )
     for weight, texts in fields:
         for text in texts:
-            for token in _tokens(pieces(text)):
+            for token in read(text):
                 if weight > BODY or token[0] != "letters":
                     total[token] += weight
     return total
