@@ -3,18 +3,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tests.tui.driving import NARROW, WIDE, one, ready, text_of, until
-from tests.tui.scenes import BROKEN_PLAN, FINDING, EventLog, ScriptedTalk, make_run
+from tests.tui.driving import NARROW, WIDE, one, ready, say, text_of, until
+from tests.tui.scenes import BROKEN_PLAN, FINDING, EventLog, ScriptedTalk, make_run, used
 from tutor_agent.actions.fix import FixProposal
+from tutor_agent.core.text import Text
 from tutor_agent.runs.folder import Status, write_status
+from tutor_agent.runs.view import read_run
 from tutor_agent.tui.widgets.diagnosis_card import DiagnosisCard
 from tutor_agent.tui.widgets.loss_chart import LossChart
 from tutor_agent.tui.widgets.result_card import ResultCard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from tutor_agent.brain.talk import Approve, TalkEvent
     from tutor_agent.tui.app import TutorApp
 
     MakeApp = Callable[..., TutorApp]
@@ -166,3 +169,26 @@ async def test_repair_is_built_from_the_run(make_app: MakeApp, tmp_path: Path) -
         assert proposal.after.optim.learning_rate == 1e-4
         await pilot.pause(0.1)
         assert "Apply and rerun" in text_of(app)
+
+
+async def test_what_a_tool_has_told_is_no_news(make_app: MakeApp, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", step=5)
+    EventLog(run).start()
+
+    class StoppingTalk(ScriptedTalk):
+        async def answer(self, words: str, approve: Approve) -> AsyncIterator[TalkEvent]:
+            write_status(run, Status(state="stopped", step=5, total_steps=1170))
+            await until(pilot, lambda: "stopped" in text_of(app))
+            title = Text(en="Stop the run", zh="停止训练")
+            for event in used("1", "stop_run", title, read_run(run.path), Text.same("5")):
+                yield event
+
+    app = make_app("en", StoppingTalk)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await until(pilot, lambda: "training" in text_of(app))
+        await say(pilot, app, "stop it")
+        await until(pilot, lambda: not app.talker.busy)
+        talk = app.talker._talk
+        assert isinstance(talk, ScriptedTalk)
+        assert talk.noticed == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from tutor_agent.actions.fix import FixProposal
 from tutor_agent.brain.talk import Ended, Progress, Said, Trouble, Used, Using, Verdict
 from tutor_agent.core.advice import Advice
+from tutor_agent.runs.view import RunView
 from tutor_agent.tui.widgets.approval_card import ApprovalCard
 from tutor_agent.tui.widgets.card import Card
 from tutor_agent.tui.widgets.facts_view import FactsView
@@ -115,6 +116,7 @@ class Talker:
         self._granted: Grant | None = None
         self._facts: list[tuple[Widget, ToolLine | None]] = []
         self._held: list[Card] = []
+        self._told: dict[str, str] = {}
 
     @property
     def answers_with(self) -> str:
@@ -146,12 +148,15 @@ class Talker:
         return self.busy and self._talk.interrupt()
 
     async def drain(self) -> None:
-        """Take turns until the queue is empty."""
+        """Take turns until the queue is empty; news that a tool has just told is no news."""
         while self._queue:
-            self._current = self._queue.pop(0)
+            turn = self._queue.pop(0)
+            if turn.notice is not None and self._told.get(turn.notice.run) == turn.notice.happened:
+                continue
+            self._current = turn
             self._stage.talk_changed()
             try:
-                await self._take(self._current)
+                await self._take(turn)
             finally:
                 self._current = self._granted = None
                 self._facts = []
@@ -192,6 +197,8 @@ class Talker:
 
     def _present(self, view: object, tool: ToolLine | None) -> None:
         self._stage.present(view)
+        if isinstance(view, RunView):
+            self._told[view.name] = view.state
         if isinstance(view, Advice):
             self._make_room_for_plan()
         if self._stage.hides(view):
@@ -203,7 +210,7 @@ class Talker:
             if isinstance(widget, Card):
                 self._held.append(widget)
                 continue
-            self._stage.transcript.append(widget)
+            self._stage.transcript.append(widget, below=tool)
             if isinstance(widget, FactsView):
                 self._facts.append((widget, tool))
 

@@ -46,10 +46,10 @@ class Transcript(VerticalScroll, can_focus=False):
         if overflows != self.is_anchored:
             self.anchor(overflows)
 
-    def append(self, widget: Widget) -> None:
-        """Add a widget at the end."""
+    def append(self, widget: Widget, *, below: ToolLine | None = None) -> None:
+        """Add a widget at the end, or right below the tool line that it belongs to."""
         self.end_answer()
-        self.mount(widget)
+        self.mount(widget, after=below)
         self.tighten()
         surplus = len(self.children) - _KEPT
         if surplus > 0:
