@@ -15,6 +15,7 @@ HELD_OUT_ROWS = 1000
 _LONGEST_ON_CPU = 512
 _LONGEST_ON_GPU = 4096
 _PACK_FROM = 1000
+_PIECE_OF_TEXT = 1024
 _SPARE_FOR_ESTIMATES = 1.15
 
 
@@ -75,6 +76,8 @@ def usual_max_length(situation: Situation) -> int:
     most = _LONGEST_ON_CPU if situation.cpu else _LONGEST_ON_GPU
     if shape.max_positions:
         most = min(most, shape.max_positions)
+    if situation.facts.data.format == "text":
+        most = min(most, _PIECE_OF_TEXT)
     covers_all = lengths.longest <= 2 * lengths.p95
     wanted = (lengths.longest if covers_all else lengths.p95) * spare
     return max(32, min(most, 32 * math.ceil(wanted / 32)))
@@ -106,7 +109,9 @@ def packed_rows(situation: Situation, rows: int, *, packing: bool, max_length: i
     """Return how many sequences an epoch has: rows, or what packing leaves of them."""
     if not packing:
         return rows
-    return max(1, math.ceil(rows * situation.lengths.mean(max_length) / max_length))
+    data = situation.facts.data
+    whole = data.lengths.longest if data.format == "text" else max_length
+    return max(1, math.ceil(rows * situation.lengths.mean(whole) / max_length))
 
 
 def _own_file(name: str, chinese: str, path: str) -> Field:
@@ -182,17 +187,24 @@ def _columns(situation: Situation) -> Fields:
 
 def _max_length(situation: Situation, value: int) -> Field:
     lengths = situation.facts.data.lengths
-    cut = situation.lengths.share_cut(value)
-    counted_en = "counted" if lengths.exact else "estimated"
-    counted_zh = "实测" if lengths.exact else "估算"
+    text = situation.facts.data.format == "text"
+    cut = 0.0 if text else situation.lengths.share_cut(value)
+    outcome = (
+        ("longer texts become several pieces", "更长的文本会分成几段")
+        if text
+        else (
+            f"{value} cuts about {cut:.0%} of them, at the prompt, never at the answer",
+            f"取 {value} 会截断约 {cut:.0%}，只截提示部分，不截答案",
+        )
+    )
+    counted = ("counted", "实测") if lengths.exact else ("estimated", "估算")
     return Field(
         value,
         because(
             f"Samples have {lengths.p50} tokens in the middle, {lengths.p95} at the 95th percentile, {lengths.longest} at "
-            f"most ({counted_en}); {value} cuts about {cut:.0%} of them, at the prompt, never at the answer. Batches are "
-            "padded to their own longest sample only.",
-            f"样本长度中位数 {lengths.p50}、95 分位 {lengths.p95}、最长 {lengths.longest} 个词元（{counted_zh}）；"
-            f"取 {value} 会截断约 {cut:.0%}，只截提示部分，不截答案。每个批次只填充到自身最长样本。",
+            f"most ({counted[0]}); {outcome[0]}. Batches are padded to their own longest sample only.",
+            f"样本长度中位数 {lengths.p50}、95 分位 {lengths.p95}、最长 {lengths.longest} 个词元（{counted[1]}）；"
+            f"{outcome[1]}。每个批次只填充到自身最长样本。",
             source=f"{src.FACTS}; {src.CPU_MEASURED}: padding to the batch is twice as fast as the guide's "
             "padding='max_length'",
             card="max-length",

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from tutor_agent.advise import sources as src
 from tutor_agent.advise.draft import asked_why
 from tutor_agent.advise.fit import fit
-from tutor_agent.advise.review import dangers, refuse_impossible, refuse_untrainable
+from tutor_agent.advise.review import (
+    dangers,
+    refuse_impossible,
+    refuse_untrainable,
+    with_usable_devices,
+)
 from tutor_agent.advise.situation import Field, Situation
 from tutor_agent.advise.strategy import choose_strategy
 from tutor_agent.core.advice import Advice, Why
@@ -44,11 +49,13 @@ def make_advice(
         NotFoundError: The goal names a skill that does not exist.
     """
     refuse_untrainable(facts)
+    facts, notes = with_usable_devices(facts)
     strategy = choose_strategy(facts, skills, slug(name or "") or plan_name(facts), change)
     chosen = strategy.chosen
     refuse_impossible(chosen.plan, facts.machine)
     warnings = [
         *facts.machine.warnings,
+        *notes,
         *(text for text in (chosen.shortened,) if text is not None),
         *dangers(chosen.plan, chosen.situation, chosen.forecast),
         *map(_as_warning, chosen.findings),
@@ -77,6 +84,7 @@ def revise(
         NotFoundError: The change names a skill that does not exist.
     """
     refuse_untrainable(facts)
+    facts, notes = with_usable_devices(facts)
     if "skill" in change.paths or "task" in change.paths:
         return _advise_anew(plan, why, change, facts, skills)
     changed = apply(plan, change)
@@ -99,7 +107,7 @@ def revise(
         plan=changed,
         why={path: reasons[path] for path in flatten(changed) if path in reasons},
         forecast=price,
-        warnings=(*moved, *dangers(changed, situation, price), *map(_as_warning, findings)),
+        warnings=(*notes, *moved, *dangers(changed, situation, price), *map(_as_warning, findings)),
     )
 
 
@@ -135,12 +143,15 @@ def _advise_anew(
         update={"skill": skills.get(checked.skill).name, "task": checked.task}
     )
     rest = tuple(entry for entry in change.entries if entry.path not in goal)
-    return make_advice(
+    advice = make_advice(
         facts.model_copy(update={"goal": goal_now}),
         skills,
         change=PlanChange(entries=(*kept, *rest)),
         name=plan.name,
     )
+    if same_skill and "skill" in why:
+        return advice.model_copy(update={"why": {**advice.why, "skill": why["skill"]}})
+    return advice
 
 
 def _asked_paths(why: dict[str, Why]) -> tuple[str, ...]:

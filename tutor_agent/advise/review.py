@@ -21,6 +21,7 @@ _FEW_ROWS = 100
 _MANY_EPOCHS = 5
 _FEW_STEPS = 20
 _LONG_HOURS = 24.0
+_SUPPORTED_VENDORS = {"nvidia", "amd"}
 _CUDA_ONLY = {"adamw_8bit", "paged_adamw_8bit"}
 
 
@@ -50,6 +51,22 @@ def refuse_untrainable(facts: Facts) -> None:
         )
 
 
+def with_usable_devices(facts: Facts) -> tuple[Facts, tuple[Text, ...]]:
+    """Return the facts without accelerators that training does not use yet, and a note about them."""
+    cards = facts.machine.accelerators
+    usable = tuple(card for card in cards if card.vendor in _SUPPORTED_VENDORS)
+    if len(usable) == len(cards):
+        return facts, ()
+    left_out = ", ".join(sorted({card.name for card in cards if card not in usable}))
+    note = Text(
+        en=f"Training uses CUDA or ROCm so far; {left_out} is not used, and the plan is for "
+        f"{'the other GPUs' if usable else 'the CPU'}.",
+        zh=f"目前训练只支持 CUDA 和 ROCm；{left_out} 不会被使用，计划按{'其余 GPU' if usable else ' CPU '}制定。",
+    )
+    machine = facts.machine.model_copy(update={"accelerators": usable})
+    return facts.model_copy(update={"machine": machine}), (note,)
+
+
 def refuse_impossible(plan: Plan, machine: Machine) -> None:
     """Refuse what this machine cannot do at all.
 
@@ -59,7 +76,8 @@ def refuse_impossible(plan: Plan, machine: Machine) -> None:
     cards = machine.accelerators
     slots = len(cards) or max(1, machine.cores)
     if plan.launch.processes > slots:
-        kind = ("GPUs", "张 GPU") if cards else ("CPU cores", "个 CPU 核")
+        plural = "s" if slots > 1 else ""
+        kind = (f"GPU{plural}", "张 GPU") if cards else (f"CPU core{plural}", "个 CPU 核")
         raise NotPossibleError(
             f"launch.processes = {plan.launch.processes}, but this machine has {slots} {kind[0]}: allowed are 1 to {slots}.",
             f"launch.processes = {plan.launch.processes}，但这台机器只有 {slots} {kind[1]}：可用 1 到 {slots}。",
@@ -224,7 +242,7 @@ def _amount_dangers(plan: Plan, situation: Situation, price: Forecast) -> Iterat
 def _data_dangers(plan: Plan, situation: Situation) -> Iterator[Text]:
     data = situation.facts.data
     cut = situation.lengths.share_cut(plan.data.max_length)
-    if cut > 0.05:
+    if cut > 0.05 and data.format != "text":
         yield Text(
             en=f"data.max_length {plan.data.max_length} cuts about {cut:.0%} of the samples.",
             zh=f"data.max_length {plan.data.max_length} 会截断约 {cut:.0%} 的样本。",

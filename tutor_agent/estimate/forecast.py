@@ -144,11 +144,7 @@ def work_of(plan: Plan, data: DataFacts | None) -> Work:
         length = float(plan.data.max_length)
         return Work(0, 0, 0.0, 0.0, 0.0, length)
     rows = training_rows(plan, data)
-    curve, limit = curve_of(data), plan.data.max_length
-    mean = curve.mean(limit)
-    padded = mean if plan.data.packing else curve.padded(limit, plan.optim.micro_batch)
-    padded = max(padded, mean)
-    units = math.ceil(rows * mean / limit) if plan.data.packing else rows
+    units, mean, padded = _units(plan, data, rows)
     batches = math.ceil(units / (plan.optim.micro_batch * plan.world_size))
     per_epoch = max(1, math.ceil(batches / plan.optim.accumulate))
     steps = math.ceil(per_epoch * plan.optim.epochs)
@@ -161,11 +157,29 @@ def work_of(plan: Plan, data: DataFacts | None) -> Work:
     return Work(
         rows=rows,
         steps=steps,
-        tokens=rows * mean * passes,
-        cells=rows * padded * passes,
+        tokens=units * mean * passes,
+        cells=units * padded * passes,
         evaluated=held_out * padded * evaluations,
-        length=float(limit) if plan.data.packing else padded,
+        length=padded,
     )
+
+
+def _units(plan: Plan, data: DataFacts, rows: int) -> tuple[int, float, float]:
+    """Return the sequences of an epoch, their mean length, and the length to which they are padded.
+
+    Plain text is cut into pieces of `max_length`; all else is shortened to it.
+    """
+    curve, limit = curve_of(data), plan.data.max_length
+    whole = float(data.lengths.longest) if data.format == "text" else float(limit)
+    total = rows * curve.mean(whole)
+    if plan.data.packing:
+        units = max(1, math.ceil(total / limit))
+        return units, total / units, total / units
+    if data.format == "text":
+        units = max(rows, math.ceil(total / limit))
+        return units, total / units, max(total / units, min(curve.at(0.95), limit))
+    mean = curve.mean(limit)
+    return rows, mean, max(mean, curve.padded(limit, plan.optim.micro_batch))
 
 
 def training_rows(plan: Plan, data: DataFacts) -> int:

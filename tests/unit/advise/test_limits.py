@@ -123,3 +123,15 @@ def test_impossible_fields_are_refused_at_once() -> None:
         make_advice(facts("t4"), SKILLS, change=PlanChange.set(model__dtype="bf16"))
     with pytest.raises(InvalidPlanError, match="no field"):
         make_advice(facts(), SKILLS, change=PlanChange.set(optim__speed=9))
+
+
+def test_devices_that_training_does_not_use_are_left_out() -> None:
+    card = (
+        facts("3090")
+        .machine.accelerators[0]
+        .model_copy(update={"vendor": "ascend", "name": "Ascend 910B"})
+    )
+    machine = facts("3090").machine.model_copy(update={"accelerators": (card,)})
+    advice = make_advice(facts().model_copy(update={"machine": machine}), SKILLS)
+    assert advice.plan.model.dtype == "fp32"
+    assert any("Ascend 910B" in warning.en for warning in advice.warnings)

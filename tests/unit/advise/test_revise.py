@@ -85,7 +85,7 @@ def test_dangerous_wishes_are_done_with_a_warning(change: dict[str, Any], warnin
     ("machine", "change", "message"),
     [
         ("laptop", {"launch__processes": 9}, "1 to 8"),
-        ("3090", {"launch__processes": 2}, "1 GPUs"),
+        ("3090", {"launch__processes": 2}, "has 1 GPU:"),
         ("laptop", {"optim__optimizer": "adamw_8bit"}, "needs an NVIDIA GPU"),
         ("laptop", {"model__attention": "flash"}, "needs a GPU"),
         ("laptop", {"model__dtype": "fp16"}, "needs a GPU"),
@@ -158,6 +158,7 @@ def test_another_skill_gives_another_plan_and_keeps_what_was_asked() -> None:
 def test_another_task_changes_what_is_measured() -> None:
     advice = revised(facts(), PlanChange.set(task="chat"))
     assert advice.plan.task == "chat"
+    assert "You asked" not in advice.why["skill"].reason.en
     assert advice.plan.evaluation.metrics == ("perplexity", "token_accuracy")
 
 

@@ -112,6 +112,15 @@ def test_steps_follow_rows_batch_and_epochs() -> None:
     assert work_of(four, data).steps == 2 * 50
 
 
+def test_long_texts_become_pieces_not_cuts() -> None:
+    data = texts(1000, p50=2000, p95=4000, longest=8000)
+    found = work_of(plan(data={"packing": True}), data)
+    assert found.tokens == pytest.approx(2 * 800 * data.lengths.total / 1000, rel=0.05)
+    apart = work_of(plan(), data)
+    assert apart.tokens == pytest.approx(found.tokens, rel=0.01)
+    assert apart.steps > 2 * 200
+
+
 def test_packing_makes_fewer_longer_sequences() -> None:
     data = texts(1000, p50=100, p95=200, longest=300)
     apart, joined = work_of(plan(), data), work_of(plan(data={"packing": True}), data)
