@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -15,6 +14,9 @@ from tests.train import tiny
 from tutor_agent.core.checkpoints import is_good, last_good
 from tutor_agent.training import session
 from tutor_agent.training.guard import Guard, divergence_limit, losses_are_sane
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.train
 
@@ -28,9 +30,8 @@ class Poison(TrainerCallback):
         self._kept: torch.Tensor | None = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        name, weight = next(
-            (n, p) for n, p in kwargs["model"].named_parameters() if "layers.1.mlp.up_proj" in n
-        )
+        named = kwargs["model"].named_parameters()
+        weight = next(weight for name, weight in named if "layers.1.mlp.up_proj" in name)
         if state.global_step == self.step:
             self._kept = weight.data.clone()
             weight.data.view(-1)[3] = float("nan")

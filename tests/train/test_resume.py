@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,6 +14,9 @@ from tests.train import tiny
 from tutor_agent.core.changes import PlanChange, apply
 from tutor_agent.core.checkpoints import faults_of, is_good, last_good
 from tutor_agent.core.plan import Plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.train
 

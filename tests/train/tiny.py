@@ -25,7 +25,22 @@ from tutor_agent.core.resources import bundled
 if TYPE_CHECKING:
     import pytest
 
-WORDS = "red green blue small large fast slow old new hot cold dry wet near far high low".split()
+WORDS = (
+    "red",
+    "green",
+    "blue",
+    "small",
+    "large",
+    "fast",
+    "slow",
+    "old",
+    "new",
+    "hot",
+    "cold",
+    "dry",
+    "wet",
+    "far",
+)
 CHATML = (
     "{% for m in messages %}<|im_start|> {{ m['role'] }} : {{ m['content'] }} <|im_end|> {% endfor %}"
     "{% if add_generation_prompt %}<|im_start|> assistant :{% endif %}"

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ def _read(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **place)
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **place)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, RuntimeError, struct.error) as error:
         raise UnreadableError(
             f"{gguf.name} cannot be read as a GGUF model: {error}. Allowed: GGUF files of the architectures that transformers knows.",
             f"无法把 {gguf.name} 读成 GGUF 模型：{error}。仅支持 transformers 认识的架构的 GGUF 文件。",

@@ -117,7 +117,9 @@ class Guard:
         if not held_out or not self.losses:
             return True
         best = min([*held_out[:-1], self.losses[0]])
-        return math.isfinite(held_out[-1]) and held_out[-1] <= _HELD_OUT_RISE * best + _HELD_OUT_MARGIN
+        return (
+            math.isfinite(held_out[-1]) and held_out[-1] <= _HELD_OUT_RISE * best + _HELD_OUT_MARGIN
+        )
 
     def _bad(self, verdict: Verdict) -> Verdict:
         self._skipped += 1
