@@ -252,7 +252,7 @@ class _Turn:
             self._scribe.emit(Trouble(advise(error, stands_in=False)))
         except (AgentRunError, ExceptionGroup) as error:
             self._scribe.flush(interrupted=True)
-            self._scribe.emit(Trouble(advise(_first(error), stands_in=True)))
+            self._scribe.emit(Trouble(advise(error, stands_in=True)))
             return False
         return True
 
@@ -354,7 +354,7 @@ def language_model(settings: LlmSettings) -> Model:
 
 
 def to_messages(entries: Sequence[Entry]) -> list[ModelMessage]:
-    """Return a conversation in the form that language models are given."""
+    """Return a conversation as language models are given it."""
     answered = {e.call for e in entries if isinstance(e, ResultEntry)}
     messages: list[ModelMessage] = []
     for entry in entries:
@@ -383,13 +383,6 @@ def _prompt(entry: UserEntry | NoticeEntry) -> str:
     if isinstance(entry, UserEntry):
         return entry.words
     return f"<event run={entry.run!r} happened={entry.happened!r}>{entry.text.en}</event>"
-
-
-def _first(error: BaseException) -> BaseException:
-    """Return the first error inside a group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    return error
 
 
 def _from_thread(emit: Callable[[TalkEvent], None]) -> Callable[[Text], None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from tutor_agent.core.redact import redact
 from tutor_agent.core.text import Text
 
@@ -73,6 +75,8 @@ _SHOWN = 160
 
 def advise(error: BaseException, *, stands_in: bool) -> Text:
     """Explain an error of the language model by its class, and say who answers instead."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     names = [kind.__name__ for kind in type(error).__mro__]
     advice = next((_ADVICE[name] for name in names if name in _ADVICE), _ADVICE["AgentRunError"])
     words = redact(" ".join(str(error).split()))[:_SHOWN]
