@@ -108,7 +108,12 @@ def load_cards() -> tuple[Card, ...]:
     Raises:
         UserError: A bundled card is broken.
     """
-    return _all_cards(bundled("knowledge") / "cards", config_dir() / "cards")
+    return _all_cards(bundled("knowledge") / "cards", own_cards())
+
+
+def own_cards() -> tuple[Card, ...]:
+    """Return the cards of the person's configuration folder."""
+    return _read_shelf(config_dir() / "cards", strict=False).cards
 
 
 def broken_cards() -> tuple[Text, ...]:
@@ -160,11 +165,10 @@ def _spell_out(card: Card, sources: dict[str, Text]) -> Card:
 
 
 @functools.lru_cache(maxsize=4)
-def _all_cards(shipped: Path, own: Path) -> tuple[Card, ...]:
-    added = _read_shelf(own, strict=False).cards
-    replaced = {card.id for card in added}
+def _all_cards(shipped: Path, own: tuple[Card, ...]) -> tuple[Card, ...]:
+    replaced = {card.id for card in own}
     kept = [card for card in _read_shelf(shipped, strict=True).cards if card.id not in replaced]
-    return tuple(sorted([*kept, *added], key=lambda card: card.id))
+    return tuple(sorted([*kept, *own], key=lambda card: card.id))
 
 
 @functools.lru_cache(maxsize=8)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tutor_agent.core.resources import config_dir
-from tutor_agent.library.cards import Card, load_cards
+from tutor_agent.library.cards import Card, load_cards, own_cards
 from tutor_agent.library.glossary import (
     Phrasebook,
     load_glossary,
@@ -23,7 +22,6 @@ from tutor_agent.library.glossary import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 TITLE, ALIAS, ASK, BODY = 2.5, 2.0, 2.0, 1.0
 """Weights of the fields of a card."""
@@ -177,12 +175,13 @@ class Index:
 
 def open_index() -> Index:
     """Return the index over all cards, built at the first call."""
-    return _index_beside(config_dir())
+    return _index_with(own_cards())
 
 
 @functools.lru_cache(maxsize=4)
-def _index_beside(configuration: Path) -> Index:
-    del configuration
+def _index_with(own: tuple[Card, ...]) -> Index:
+    """Keep the index for as long as the person's own cards are the same."""
+    del own
     return Index(load_cards())
 
 
