@@ -146,6 +146,17 @@ def test_zero_loss_is_explained_as_a_hidden_nan() -> None:
         assert "NaN" in card.short(language)
 
 
+def test_every_card_that_the_code_points_to_exists() -> None:
+    root = HERE.parents[1]
+    sources = [*(root / "tutor_agent").rglob("*.py"), *(root / "skills").rglob("*.py")]
+    named = {
+        name
+        for path in sources
+        for name in re.findall(r'\bcard="([a-z0-9-]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert named <= {card.id for card in CARDS}
+
+
 def test_an_unknown_card_names_near_ones() -> None:
     with pytest.raises(NotFoundError, match="learning-rate"):
         find_card("lerning-rate")
