@@ -175,11 +175,14 @@ def train_here(
     return int(module.main())
 
 
-def start_ranks(run: Path, model_folder: Path, ranks: int) -> subprocess.Popen[bytes]:
-    """Start a training script on several processes of this machine."""
+def start_ranks(
+    run: Path, model_folder: Path, ranks: int, *, through: str | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a training script on several processes of this machine, if wanted `through` another."""
     skill = Plan.load(run / "plan.yaml").skill
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(ranks), "--", str(script(skill))]
+    command += ["--nproc-per-node", str(ranks), "--", *([through] if through else [])]
+    command += [str(script(skill))]
     command += ["--run", str(run), "--model", str(model_folder)]
     root = Path(__file__).resolve().parents[2]
     environment = {
