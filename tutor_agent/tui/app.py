@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -17,6 +18,7 @@ from tutor_agent.actions.inspect import see_machine
 from tutor_agent.actions.runs import all_runs
 from tutor_agent.brain.conversation import Conversation
 from tutor_agent.brain.sessions import new_session, open_session
+from tutor_agent.brain.tools.sheets import load_sheet
 from tutor_agent.core.errors import TutorError
 from tutor_agent.core.resources import state_dir
 from tutor_agent.runs.view import RunView
@@ -110,6 +112,7 @@ class TutorApp(App[None]):
 
     def _begin(self) -> None:
         self._fill_transcript()
+        self._show_last_plan()
         self._load_brain()
         self._look_at_machine()
         self._watch()
@@ -120,6 +123,10 @@ class TutorApp(App[None]):
         else:
             self.transcript.append(Welcome())
         self.main.top.title = self.session.title
+
+    def _show_last_plan(self) -> None:
+        with contextlib.suppress(TutorError):
+            self.main.present(load_sheet(self.context.workspace).advice)
 
     # -- the stage of the talker -------------------------------------------------------------
 
