@@ -146,7 +146,11 @@ def late_oom(seen: Observations) -> Shown | None:
 def double_bos(seen: Observations) -> Shown | None:
     """A list of token ids, or a text, begins with the same start token twice."""
     text = f"{seen.text}\n{seen.symptom}"
-    ids = re.search(r"\[\s*(?P<id>\d+)\s*,\s*(?P=id)\s*,", text)
+    ids = re.search(
+        r"(?:ids?|tokens?|input\w*)\W{0,12}\[\s*(?P<id>[1-9]\d*)\s*,\s*(?P=id)\s*[,\]]",
+        text,
+        re.IGNORECASE,
+    )
     marker = re.search(
         r"(?P<bos><s>|<\|begin_of_text\|>|<bos>|<｜begin▁of▁sentence｜>|\[BOS\])\s*(?P=bos)", text
     )
