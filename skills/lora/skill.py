@@ -52,9 +52,9 @@ def check(facts: Facts, params: Params) -> list[Finding]:
     model = facts.model
     if model.quantization is not None:
         raise NotPossibleError(
-            f"{model.name} is stored in {model.quantization}, which has no training path here. Convert it to bf16 first, "
-            "or take its bf16 release.",
-            f"{model.name} 以 {model.quantization} 存储，这里无法直接训练。请先转换成 bf16，或改用其 bf16 版本。",
+            f"{model.name} is stored in {model.quantization}: quantised weights cannot be trained. Convert it to "
+            "bf16 first, or take its bf16 release.",
+            f"{model.name} 以 {model.quantization} 存储：量化后的权重不能训练。请先转换成 bf16，或改用其 bf16 版本。",
         )
     names = resolve_targets(model.shape, params.targets)
     _check_rank(model, params, names)

@@ -28,9 +28,10 @@ def nothing_fits(drafts: list[Draft], named: Draft | None) -> NotPossibleError:
     runnable = [draft for draft in drafts if draft.refused is None]
     if not runnable:
         reasons = [draft.refused for draft in drafts if draft.refused is not None]
+        (smaller,) = _smaller_models(drafts[0])
         return NotPossibleError(
-            " ".join(dict.fromkeys(reason.en for reason in reasons)),
-            "".join(dict.fromkeys(reason.zh for reason in reasons)),
+            " ".join(dict.fromkeys(reason.en for reason in reasons)) + f" Or use {smaller.en}.",
+            "".join(dict.fromkeys(reason.zh for reason in reasons)) + f"也可以{smaller.zh}。",
         )
     least = named or min(runnable, key=lambda draft: draft.forecast.peak_gib.expected)
     facts, price = least.situation.facts, least.forecast

@@ -62,13 +62,20 @@ class Work(NamedTuple):
 
 
 def forecast(
-    plan: Plan, model: ModelFacts, machine: Machine, footprint: Footprint, data: DataFacts | None
+    plan: Plan,
+    model: ModelFacts,
+    machine: Machine,
+    footprint: Footprint,
+    data: DataFacts | None,
+    *,
+    fused_loss: bool = False,
 ) -> Forecast:
     """Return memory, time and disk of `plan`, each with its spread.
 
     Without `data` the figures are for samples of `max_length`, and there are no steps and hours.
+    `fused_loss` asks what a loss would save that never builds all logits; the trainer has none yet.
     """
-    setting = setting_of(plan, machine, data)
+    setting = setting_of(plan, machine, data).model_copy(update={"fused_loss": fused_loss})
     used = memory(model, footprint, setting)
     expected, context = _expected_gib(used, footprint, machine, setting)
     peak = Range(low=expected * 0.9, expected=expected, high=expected * MARGIN_FACTOR + MARGIN_GIB)

@@ -220,9 +220,22 @@ def _layer_bytes(
     h, kv, f = _widths(shape, layers)
     ch, ck, cf = _coefficients(footprint, setting, trained=trained)
     plain = float(ch * h + ck * kv + cf * f) + _repeated(shape, setting)
+    plain += _special_bytes(shape, layers) * (2 if setting.dtype == "fp32" else 1)
     if not shape.gated:
         plain -= 6 * h + 3 * f
     return plain + _adapter_bytes(layers, footprint, setting)
+
+
+def _special_bytes(shape: Shape, layers: tuple[Linear, ...]) -> float:
+    """Return what latent attention and experts keep beyond a Llama block; traced on DeepseekV2 blocks."""
+    kept, latent = 0.0, shape.latent
+    if latent is not None:
+        head = latent.nope_dim + latent.rope_dim + latent.v_dim
+        kept += 13.6 * shape.heads * head + 4 * latent.kv_rank - 4 * shape.hidden
+    routed = next((x for x in layers if x.name == "experts.down_proj"), None)
+    if routed is not None:
+        kept += 2 * shape.hidden * routed.active + 8 * routed.copies
+    return kept
 
 
 def _coefficients(footprint: Footprint, setting: Setting, *, trained: bool) -> tuple[int, int, int]:

@@ -193,6 +193,14 @@ def test_agrees_with_traced_steps(method: str, setting: dict[str, Any], traced: 
     assert (held + (found.peak - held) / 1.06) / 2**20 == pytest.approx(traced, rel=0.015)
 
 
+# Bytes per token that one block keeps, traced on DeepseekV2 blocks of 16 heads and 64 experts.
+def test_latent_attention_and_experts_without_checkpointing() -> None:
+    footprint = lora(V2_LITE, 16, "attention")
+    found = memory(V2_LITE, footprint, Setting(dtype="bf16", length=1))
+    traced = 179_468 + 26 * 206_436
+    assert found.parts["activations"] == pytest.approx(traced, rel=0.01)
+
+
 def test_a_mask_repeats_keys_and_values_for_every_query_head() -> None:
     plain = gib(SMOLLM2, lora(SMOLLM2), micro_batch=2, length=512)
     masked = gib(SMOLLM2, lora(SMOLLM2), micro_batch=2, length=512, masked=True)
