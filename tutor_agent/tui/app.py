@@ -179,6 +179,12 @@ class TutorApp(App[None]):
         if not self.talker.interrupt() and self.main.is_narrow:
             self.main.go_to("chat")
 
+    @on(Prompt.Left)
+    def action_help_quit(self) -> None:
+        """On ^c stop the answer; with none under way, say how to leave."""
+        if not self.talker.interrupt():
+            self.deeds.notice("hint.how_to_leave")
+
     @on(Card.Chosen)
     def _chosen(self, event: Card.Chosen) -> None:
         self.deeds.choose(event.card, event.action)
@@ -246,6 +252,7 @@ class TutorApp(App[None]):
     def _show_snapshot(self, snapshot: Snapshot) -> None:
         self.main.show_snapshot(snapshot)
         for notice in notices(snapshot):
+            self.bell()
             self.say(Turn(notice=notice))
 
     def _examine(self, snapshot: Snapshot) -> None:

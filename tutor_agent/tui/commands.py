@@ -42,6 +42,15 @@ COMMANDS = (
     Command("theme", argument=True),
     Command("quit"),
 )
+BARE = {
+    "quit": "/quit",
+    "exit": "/quit",
+    ":q": "/quit",
+    "退出": "/quit",
+    "help": "/help",
+    "帮助": "/help",
+}
+"""Words that mean a command of the app even without the slash."""
 _BY_NAME = {command.name: command for command in COMMANDS}
 
 

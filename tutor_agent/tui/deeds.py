@@ -14,7 +14,7 @@ from tutor_agent.brain.talk import Verdict
 from tutor_agent.core.advice import Advice
 from tutor_agent.core.errors import TutorError
 from tutor_agent.core.text import Text
-from tutor_agent.tui.commands import looks_like_command, parse_command
+from tutor_agent.tui.commands import BARE, looks_like_command, parse_command
 from tutor_agent.tui.paint import line
 from tutor_agent.tui.screens.paper import PaperScreen
 from tutor_agent.tui.screens.pick import PickScreen
@@ -57,11 +57,11 @@ class Deeds:
             self._press_newest()
             return
         self._app.main.go_to("chat")
-        call = parse_command(words)
+        call = parse_command(BARE.get(words.strip().lower(), words))
         if call is not None:
             self.command(call.command.name, call.argument)
         elif looks_like_command(words):
-            self._notice("command.unknown", name=words.split()[0])
+            self.notice("command.unknown", name=words.split()[0])
         else:
             self._app.say(Turn(words=words))
 
@@ -149,7 +149,7 @@ class Deeds:
     def _brain(self, argument: str) -> None:
         del argument
         name = self._app.talker.answers_with
-        self._notice("brain.builtin" if name == "builtin" else "brain.model", name=name)
+        self.notice("brain.builtin" if name == "builtin" else "brain.model", name=name)
 
     def _sessions(self, argument: str) -> None:
         del argument
@@ -176,7 +176,7 @@ class Deeds:
             text = getattr(error, "text", Text.same(str(error)))
             self._app.transcript.remark(text, sign="✗", style="$trouble")
             return
-        self._notice("export.done", path=str(path))
+        self.notice("export.done", path=str(path))
 
     def _lang(self, argument: str) -> None:
         other = "en" if self._app.words.language == "zh" else "zh"
@@ -192,7 +192,8 @@ class Deeds:
         del argument
         self._app.exit()
 
-    def _notice(self, key: str, **values: object) -> None:
+    def notice(self, key: str, **values: object) -> None:
+        """Say something about the app itself."""
         self._app.transcript.append(Notice(key, **values))
 
 

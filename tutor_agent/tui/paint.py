@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Part = str | Content | tuple[str, str]
 Row = tuple[str, Content]
 
+_DOT = " · "
 _CLOSING = frozenset("，。、；：？！）】》」』”’％%,.;:?!)]}…")
 _OPENING = frozenset("（【《「『“‘([{")
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -82,14 +83,19 @@ def pad(words: str, width: int) -> str:
 
 
 def wrap(words: Content, width: int) -> list[Content]:
-    """Break `words` into lines of `width` cells; no line begins with closing punctuation."""
+    """Break `words` into lines of `width` cells.
+
+    No line begins with closing punctuation; a middle dot between two items gives way to the break.
+    """
     out: list[Content] = []
     for paragraph in words.split(allow_blank=True):
         rest = paragraph
         while rest.cell_length > width:
             at = _break_point(rest.plain, width)
             out.append(rest[:at].rstrip())
-            rest = rest[at + (len(rest.plain[at:]) - len(rest.plain[at:].lstrip(" "))) :]
+            dropped = _DOT if rest.plain.startswith(_DOT, at) else ""
+            after = rest.plain[at + len(dropped) :]
+            rest = rest[len(rest.plain) - len(after.lstrip(" ")) :]
         out.append(rest)
     return out or [Content("")]
 
@@ -115,7 +121,7 @@ def dotted(parts: Iterable[str | Content | tuple[str, str]]) -> Content:
         for part in parts
         if (part if isinstance(part, str) else (part[0] if isinstance(part, tuple) else part.plain))
     ]
-    return Content.styled(" · ", "$detail").join(kept)
+    return Content.styled(_DOT, "$detail").join(kept)
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -143,6 +149,9 @@ def _break_point(words: str, width: int) -> int:
             break
         fits = index + 1
     fits = max(1, fits)
+    dot = words.rfind(_DOT, 0, fits + len(_DOT) - 1)
+    if dot * 2 > fits:
+        return dot
     for at in range(fits, max(0, fits - 24), -1):
         if _may_break(words, at):
             return at

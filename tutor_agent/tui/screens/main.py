@@ -244,7 +244,11 @@ class MainScreen(Screen[None]):
 
     @on(Prompt.Scrolled)
     def _scrolled(self, event: Prompt.Scrolled) -> None:
-        page = {"plan": self.query_one("#plan"), "runs": self._runs}
+        page = {
+            "plan": self.query_one("#plan"),
+            "runs": self._runs,
+            "run": self.query_one("#run-cards"),
+        }
         target = page.get(self.tab, self.transcript) if self.is_narrow else self.transcript
         target.scroll_relative(y=event.pages * max(1, target.size.height - 2), animate=False)
 

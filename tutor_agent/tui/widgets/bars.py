@@ -138,6 +138,8 @@ class RunStrip(Piece):
 
     def show(self, view: RunView | None, losses: tuple[float, ...]) -> None:
         """Show a run and the last of its losses."""
+        if view == self._view:
+            return
         self._view, self._losses = view, losses
         self.set_class(in_trouble(view), "-trouble")
         self.refresh()

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
+from textual.widget import Widget
 
 from tutor_agent.tui.paint import line, lines
 from tutor_agent.tui.widgets.piece import Piece
@@ -80,7 +82,12 @@ class PickList(Piece, can_focus=True):
         """Select another row."""
         if self._entries:
             self.selected = (self.selected + by) % len(self._entries)
-            self.scroll_visible()
+            self._reveal()
+
+    def _reveal(self) -> None:
+        if isinstance(self.parent, Widget):
+            row = Region(0, self.virtual_region.y + self.selected, 1, 1)
+            self.parent.scroll_to_region(row, animate=False)
 
     def action_pick(self) -> None:
         """Choose the selected row."""

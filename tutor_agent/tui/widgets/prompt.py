@@ -46,6 +46,7 @@ class PromptArea(TextArea):
 
     def __init__(self) -> None:
         super().__init__("", soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
+        self.cursor_blink = False  # a blinking cell moves the candidate window of an input method
         self.wants: Callable[[str], bool] = lambda key: False
 
     async def _on_key(self, event: Key) -> None:
@@ -82,6 +83,9 @@ class Prompt(Horizontal):
 
     class Interrupted(Message):
         """The person wants the tutor to stop."""
+
+    class Left(Message):
+        """The person pressed ^c with nothing typed."""
 
     def __init__(
         self, history: History, popup: Popup, complete: Callable[[str, int], tuple[Item, ...]]
@@ -138,6 +142,8 @@ class Prompt(Horizontal):
         if self._popup.is_open and key in {"up", "down", "tab", "enter", "escape"}:
             return True
         row = area.cursor_location[0]
+        if key == "ctrl+c":
+            return not area.selected_text
         if key == "up":
             return row == 0 and area.get_cursor_up_location()[0] == 0 and self._at_top_line()
         if key == "down":
@@ -161,12 +167,21 @@ class Prompt(Horizontal):
             self._submit()
         elif key == "escape":
             self.post_message(self.Interrupted())
+        elif key == "ctrl+c":
+            self._break_off()
         elif key in _SCROLL:
             self.post_message(self.Scrolled(_SCROLL[key]))
         else:
             older = self._history.older(self.words) if key == "up" else self._history.newer()
             if older is not None:
                 self.write(older)
+
+    def _break_off(self) -> None:
+        """Throw away what was typed; with nothing typed, the person wants to stop or to leave."""
+        if self.words:
+            self.write("")
+        else:
+            self.post_message(self.Left())
 
     def _popup_key(self, key: str) -> None:
         if key in {"up", "down"}:

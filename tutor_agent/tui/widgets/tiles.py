@@ -35,6 +35,8 @@ class Tiles(Piece):
 
     def show(self, view: RunView, curves: Curves) -> None:
         """Show the newest figures; one that is no number wins over the last finite one."""
+        if view == self._view:
+            return
         self._view = view
         self._broken = {}
         for mark in curves.marks:
