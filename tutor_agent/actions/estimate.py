@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from tutor_agent.actions.inspect import see_machine, see_model
 from tutor_agent.core.contract import Contract
+from tutor_agent.core.facts import Accelerator, Machine
 from tutor_agent.core.plan import (
+    Attention,
     DataChoice,
     Dtype,
     LaunchChoice,
@@ -32,7 +34,7 @@ class EstimateRequest(Contract):
     """A local folder, a model id, or a catalogue name."""
     skill: str = "lora"
     """Training skill."""
-    params: dict[str, int | float | str | list[str]] = {}
+    params: dict[str, JsonValue] = {}
     """That skill's parameters."""
     precision: Dtype = "bf16"
     """Compute precision."""
@@ -46,16 +48,20 @@ class EstimateRequest(Contract):
     """Optimizer."""
     launch: LaunchChoice = LaunchChoice(checkpointing=True)
     """Processes, sharding, checkpointing, offload."""
-    attention: str = "sdpa"
+    attention: Attention = "sdpa"
     """Attention implementation."""
     machine: str | None = None
     """A machine in words; this one when absent."""
+    gpu_memory: float | None = Field(default=None, gt=0)
+    """Memory of one GPU in GiB, in place of the machine's own."""
+    fused_loss: bool = False
+    """Whether the loss is computed without building all logits (Liger)."""
 
 
 def estimate(context: Context, request: EstimateRequest) -> Forecast:
     """Estimate memory and time of one configuration, without data."""
     model = see_model(context, request.model)
-    machine = see_machine(context, request.machine)
+    machine = _machine(context, request)
     skill = find_skills(context.workspace).get(request.skill)
     params = skill.params.parse(request.params, f"parameters of {request.skill}")
     plan = Plan.parse(
@@ -64,7 +70,9 @@ def estimate(context: Context, request: EstimateRequest) -> Forecast:
             "skill": request.skill,
             "params": request.params,
             "task": "chat",
-            "model": ModelChoice(source=request.model, dtype=request.precision),
+            "model": ModelChoice(
+                source=request.model, dtype=request.precision, attention=request.attention
+            ),
             "data": DataChoice(train="none", max_length=request.max_length),
             "optim": OptimChoice(
                 optimizer=request.optimizer,
@@ -76,4 +84,20 @@ def estimate(context: Context, request: EstimateRequest) -> Forecast:
         },
         "estimate",
     )
-    return forecast(plan, model, machine, skill.footprint(model, params), None)
+    footprint = skill.footprint(model, params)
+    return forecast(plan, model, machine, footprint, None, fused_loss=request.fused_loss)
+
+
+def _machine(context: Context, request: EstimateRequest) -> Machine:
+    """Return the machine asked about; a memory alone means unnamed GPUs of that size."""
+    if request.gpu_memory is None:
+        return see_machine(context, request.machine)
+    card = Accelerator(name="GPU", memory_gib=request.gpu_memory)
+    if request.machine is None:
+        return Machine(accelerators=(card,) * request.launch.processes, described=True)
+    machine = see_machine(context, request.machine)
+    cards = tuple(
+        known.model_copy(update={"memory_gib": request.gpu_memory, "free_gib": None})
+        for known in machine.accelerators or (card,)
+    )
+    return machine.model_copy(update={"accelerators": cards})

@@ -78,6 +78,15 @@ def _launch(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _lora_params(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the adapter parameters; `q,v` are short for the projections of the attention."""
+    params: dict[str, Any] = {"r": options["lora_r"]} if options["lora_r"] else {}
+    if targets := options["lora_targets"]:
+        names = [f"{name}_proj" if len(name) == 1 else name for name in targets.split(",")]
+        params["targets"] = targets if targets in {"all-linear", "attention"} else names
+    return params
+
+
 @click.command()
 @click.option("--model", required=True)
 @click.option("--skill", default="lora", show_default=True)
@@ -110,9 +119,10 @@ def estimate(state: State, *, as_json: bool, **options: Any) -> int:
     from tutor_agent.cli.render import forecast_lines
 
     keys = ("model", "skill", "precision", "micro_batch", "accumulate", "max_length", "optimizer")
-    keys += ("attention", "machine", "gpu_memory", "liger", "lora_r", "lora_targets")
+    values = {key: options[key] for key in (*keys, "attention", "machine", "gpu_memory")}
+    launch, params = _launch(options), _lora_params(options)
     request = EstimateRequest.parse(
-        {**{key: options[key] for key in keys}, "launch": _launch(options)}, "estimate"
+        {**values, "fused_loss": options["liger"], "launch": launch, "params": params}, "estimate"
     )
     output = Output(state.language, as_json)
     result = run_estimate(state.context(), request)

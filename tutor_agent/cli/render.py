@@ -150,13 +150,14 @@ def forecast_lines(forecast: Forecast, language: Language) -> Iterator[str]:
         f"{peak.expected:.1f}{capacity} GiB ({peak.low:.1f}–{peak.high:.1f}) · {verdict.pick(language)}",
         language,
     )
-    hours = forecast.hours
-    yield row(
-        Text(en="time", zh="用时"),
-        f"≈ {duration(hours.expected, language)} ({duration(hours.low, language)} – "
-        f"{duration(hours.high, language)}) · {forecast.steps} steps",
-        language,
-    )
+    if forecast.steps:
+        hours = forecast.hours
+        yield row(
+            Text(en="time", zh="用时"),
+            f"≈ {duration(hours.expected, language)} ({duration(hours.low, language)} – "
+            f"{duration(hours.high, language)}) · {forecast.steps} steps",
+            language,
+        )
     yield row(Text(en="trains", zh="训练参数"), count(forecast.trainable), language)
     for note in forecast.notes:
         yield f"  · {note.pick(language)}"

@@ -140,13 +140,17 @@ def check(state: State, as_json: bool) -> int:
 
 
 @click.command()
+@click.option("--trust", "trusting", is_flag=True, help="Allow this workspace's own skills to run.")
 @json_flag
 @click.pass_obj
-def skills(state: State, as_json: bool) -> int:
+def skills(state: State, trusting: bool, as_json: bool) -> int:
     """The jobs that the tutor can run."""
-    from tutor_agent.skillkit.registry import find_skills
+    from tutor_agent.skillkit.registry import find_skills, trust
 
-    output, registry = state.output(as_json), find_skills(state.context().workspace)
+    output, workspace = state.output(as_json), state.context().workspace
+    if trusting:
+        trust(workspace)
+    registry = find_skills(workspace)
     if as_json:
         rows = [{"name": s.name, "title": s.title.model_dump()} for s in registry.skills]
         output.emit({"skills": rows, "broken": [text.model_dump() for text in registry.broken]})

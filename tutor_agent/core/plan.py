@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Task = Literal["chat", "completion", "pretraining", "classification", "qa", "summarization"]
 Dtype = Literal["auto", "bf16", "fp16", "fp32"]
+Attention = Literal["sdpa", "flash", "eager"]
 Sharding = Literal["none", "fsdp2", "zero2", "zero3"]
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd"]
 DataFormat = Literal["auto", "messages", "sharegpt", "alpaca", "pairs", "text", "labelled"]
@@ -30,7 +31,7 @@ class ModelChoice(Contract):
     """The commit, tag or branch of the model repository."""
     dtype: Dtype = "auto"
     """Compute precision; `auto` takes bf16 where the hardware has it, else fp32."""
-    attention: Literal["sdpa", "flash", "eager"] = "sdpa"
+    attention: Attention = "sdpa"
     """Attention implementation."""
 
 

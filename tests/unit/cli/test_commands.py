@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def test_diagnose_a_pasted_log(
     causes = result["causes"]
     assert isinstance(causes, list)
     assert causes[0]["cause"] == "renamed_argument"
-    monkeypatch.setattr("sys.stdin", log.open(encoding="utf-8"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(log.read_text(encoding="utf-8")))
     assert run(["diagnose", "-", "--json"]) == 3
 
 
