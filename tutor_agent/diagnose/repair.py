@@ -21,7 +21,10 @@ Safety = Literal["safe", "ask", "manual"]
 PROTECTED = ("skill", "params", "data", "task", "model.source", "model.revision")
 """What a safe fix may not touch: the method, the data and its length, the task and the model."""
 
-_FAMILIES = (frozenset({*BROKEN_NUMBERS, *DIVERGENCE}), frozenset(STILL_WEIGHTS))
+_FAMILIES = (
+    frozenset({*BROKEN_NUMBERS, *DIVERGENCE, "loss_spike_instability"}),
+    frozenset(STILL_WEIGHTS),
+)
 _ENOUGH_STEPS = 20
 _STEPS_BEYOND = 5
 _ENOUGH_EVALUATIONS = 3

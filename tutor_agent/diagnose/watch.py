@@ -21,9 +21,8 @@ from tutor_agent.diagnose.detectors import (
 )
 from tutor_agent.diagnose.faults import find_fault
 from tutor_agent.diagnose.known import dtype_of
-from tutor_agent.diagnose.observations import Observations
 from tutor_agent.diagnose.rank import candidates, finding_of, fix_of
-from tutor_agent.diagnose.readers.events import EventReader
+from tutor_agent.diagnose.readers.events import EventReader, planned
 from tutor_agent.diagnose.signs import Scene, write
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ BROKEN_NUMBERS = (
     "no_grad_clipping",
     "fp16_trainable_params",
 )
-DIVERGENCE = ("lr_too_high", "no_grad_clipping", "loss_spike_instability")
+DIVERGENCE = ("lr_too_high", "no_grad_clipping")
 STILL_WEIGHTS = ("nothing_trainable", "adapters_detached")
 
 _POINTS_OF_NOTHING = 3
@@ -60,7 +59,7 @@ class Watch:
         self._begin()
 
     def _begin(self) -> None:
-        self._seen = Observations(plan=self.plan)
+        self._seen = planned(self.plan)
         self._reader = EventReader(self._seen)
         self._attempt = 0
         self._restart_rules()

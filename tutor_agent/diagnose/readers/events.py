@@ -20,13 +20,17 @@ _NOT_METRICS = {"loss", "perplexity", "runtime", "rows", "tokens", "seconds", "s
 
 def read_run_events(events: Iterable[Event], plan: Plan | None = None) -> Observations:
     """Read the events of one run; a resumed attempt cuts the curves where it starts again."""
-    seen = Observations(plan=plan)
-    if plan is not None:
-        seen.config = flatten(plan.model_dump(mode="json"))
+    seen = planned(plan)
     reader = EventReader(seen)
     for event in events:
         reader.take(event)
     return seen
+
+
+def planned(plan: Plan | None) -> Observations:
+    """Return what is known before the first event: the plan and its settings."""
+    settings = flatten(plan.model_dump(mode="json")) if plan is not None else {}
+    return Observations(plan=plan, config=settings)
 
 
 class EventReader:

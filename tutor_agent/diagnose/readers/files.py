@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEAD_BYTES = 4 * 2**20
-_TAIL_BYTES = 28 * 2**20
+_TAIL_BYTES = 12 * 2**20
 _KEPT_LINES = 4000
 _CANDIDATES = (
     "events.jsonl",

@@ -41,14 +41,21 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "general_metric": ("general_acc", "general_accuracy", "mmlu", "ceval", "cmmlu"),
 }  # fmt: skip
 _CANONICAL = {alias: name for name, aliases in _NAMES.items() for alias in aliases}
+_ALIASES = "|".join(
+    re.escape(alias).replace(r"\ ", "[ _]").replace("_", "[ _]").replace("[ [ _]]", "[ _]")
+    for alias in sorted(_CANONICAL, key=len, reverse=True)
+)
 _PROSE = re.compile(
     r"(?<![\w/@.])(?P<key>(?:train(?:ing)?|val(?:id(?:ation)?)?|eval(?:uation)?)?[ _/]?(?:"
-    + "|".join(
-        re.escape(alias).replace(r"\ ", "[ _]") for alias in sorted(_CANONICAL, key=len, reverse=True)
-    )
+    + _ALIASES
     + rf"))\s*(?:[:=：]|\bis\b|为|是)?\s*(?P<value>{_NUMBER})(?![\w*]|\.\d|\s*(?:->|→|[GMK]i?B\b))",
     re.IGNORECASE,
-)  # fmt: skip
+)
+_HINT = re.compile(
+    "loss|损失|learn|lr|学习率|grad|gnorm|范数|epoch|acc|f1|bleu|rouge|wer|cer|mmlu|ceval|score|tok|sec|/s|s/it|tps|"
+    "memory|reward|map|em|ter",
+    re.IGNORECASE,
+)
 _ARROWS = re.compile(
     rf"(?P<key>[A-Za-z_][\w/]*)[\s:=]+(?P<values>(?:{_NUMBER})(?:\s*(?:->|→)\s*(?:{_NUMBER}))+)",
     re.IGNORECASE,
@@ -104,6 +111,8 @@ class MetricReader:
 
     def feed(self, line: str) -> bool:
         """Take one line; return whether it held metrics."""
+        if _HINT.search(line) is None:
+            return False
         self._read_bar(line)
         scale = _SCALE.search(line)
         if scale:
