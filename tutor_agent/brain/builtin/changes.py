@@ -34,7 +34,7 @@ _UP = re.compile(
     re.I,
 )
 _DOWN = re.compile(
-    r"小一?[点些]|低一?[点些]|短一?[点些]|少一?[点些]|调[低小]|降[低下]?|减[小少半]|缩[小短]|更[小低少短]|一半|"
+    r"小一?[点些]|[小低少短](?=\s*[\d一二两三四五六七八九十百]+\s*倍)|低一?[点些]|短一?[点些]|少一?[点些]|调[低小]|降[低下]?|减[小少半]|缩[小短]|更[小低少短]|一半|"
     r"\b(?:smaller|lower|shorter|less|fewer|decrease|reduce|halve|half|cut|down)\b",
     re.I,
 )
@@ -60,7 +60,7 @@ _COUNTED = frozenset(
     {"optim.warmup", "evaluation.every", "evaluation.early_stopping", "optim.accumulate"}
 )
 _JUDGING = re.compile(
-    r"评估|评测|验证|保存|\b(?:evaluat\w*|eval|validat\w*|save|checkpoint)\b", re.I
+    r"评估|评测|验证|保?存|\b(?:evaluat\w*|eval|validat\w*|save|checkpoint)\b", re.I
 )
 _LAST = re.compile(r"最后|末尾|顶|最上|后\d|解冻|\b(?:last|top|final|unfreeze|upper)\b", re.I)
 
@@ -261,6 +261,8 @@ def _numbered(clause: _Clause, item: Named, figure: Figure) -> Entry | None:
 def _factor(field: Field, figure: Figure, between: str, after: str, words: str) -> float | None:
     """Return what the field is multiplied by, when the number is a factor, a share or a half."""
     value, divided = figure.value, _DIVIDED.search(between)
+    if value == 1 and re.search(r"翻$", between.strip()) and _TIMES.match(after):
+        return 2.0
     if divided or _MULTIPLIED.search(between) or _TIMES.match(after):
         return 1 / value if value and (divided or _DOWN.search(words)) else value
     if figure.percent and field.kind != "share" and field.path != "optim.warmup":
@@ -288,6 +290,8 @@ def _directed(words: str, item: Named, stop: int) -> Entry | None:
 _CAN_BE_OFF = frozenset(
     {
         "optim.max_grad_norm",
+        "optim.warmup",
+        "optim.weight_decay",
         "params.dropout",
         "evaluation.early_stopping",
         "optim.max_steps",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tutor_agent.brain.builtin import intents as i
 from tutor_agent.brain.builtin.changes import find_changes
+from tutor_agent.brain.builtin.examples import nearest_intent
 from tutor_agent.brain.builtin.fields import field_in_question
 from tutor_agent.brain.builtin.intents import Intent
 from tutor_agent.brain.builtin.language import spoken_language
@@ -124,6 +125,7 @@ def read_message(words: str, known: Known) -> Reading:
     places = find_places(said, known.files)
     plain = without(said, places)
     reading = _slots(Reading(words, said, "", language, places=tuple(places)), plain)
+    reading = replace(reading, plan_field=_topic(reading))
     return replace(reading, intent=_classify(reading, i.repaired(plain), known))
 
 
@@ -171,7 +173,20 @@ def _classify(reading: Reading, words: str, known: Known) -> Intent:
         found = look(reading, words, known)
         if found is not None:
             return found
-    return Intent.ask
+    near = nearest_intent(words)
+    return near if near is not None and _is_possible(near, reading, known) else Intent.ask
+
+
+def _is_possible(intent: Intent, reading: Reading, known: Known) -> bool:
+    """Whether an intent guessed by example has what it needs."""
+    needs_run = {Intent.stop, Intent.resume, Intent.fix, Intent.result, Intent.status}
+    if _REFUSED.search(reading.said) and intent is not Intent.trouble:
+        return intent in {Intent.stop, Intent.decline}
+    if intent in needs_run:
+        return known.has_run
+    if intent is Intent.start:
+        return known.has_plan and not reading.question
+    return intent is not Intent.compare_runs or len(reading.runs) >= 2
 
 
 def _first(table: tuple[tuple[Intent, bool], ...]) -> Intent | None:
@@ -208,24 +223,30 @@ def _looks(reading: Reading, words: str, known: Known) -> Intent | None:
     )
 
 
+def _topic(reading: Reading) -> str | None:
+    """The plan field a reason is asked for: named, or known by its unit as in `为什么是 3 轮`."""
+    counted = next((c.path for c in reading.changes), None)
+    return reading.plan_field or counted
+
+
+_REFUSED = re.compile(
+    r"(?:不要|先别|别|先不|不)再?(?:启动|开始|停|修)|\b(?:don'?t|do not|never) (?:start|stop|fix|run|resume)\b",
+    re.I,
+)
+
+
 def _acts(reading: Reading, words: str, known: Known) -> Intent | None:
     """Wishes for something to be done; a question is not one unless it is a polite request."""
-    asked = reading.question and not i.POLITE.search(words)
+    computes = bool(i.ESTIMATE.search(words) and (reading.machine or reading.model))
+    asked = reading.question and (computes or not i.POLITE.search(words))
     wants = not asked and not i.WHY.search(words)
-    negated = bool(
-        re.search(
-            r"(?:不要|别|先别|不)(?:启动|开始|停|修)|\b(?:don'?t|do not) (?:start|stop|fix|run)\b",
-            words,
-            re.I,
-        )
-    )
+    negated = bool(_REFUSED.search(words))
     tunes = bool(i.TUNE.search(words))
-    alters = bool(
-        reading.changes or reading.wish or reading.hours or reading.machine or reading.model
-    )
+    alters = bool(reading.changes or reading.tells)
     changes = bool(reading.changes) and (known.has_plan or known.tuning or not tunes)
     return _first(
         (
+            (Intent.decline, wants and negated and not alters),
             (
                 Intent.fix,
                 wants and not negated and bool(i.FIX.search(words)) and not reading.changes,
@@ -252,14 +273,20 @@ def _asks(reading: Reading, words: str, known: Known) -> Intent | None:
     defines = bool(i.DEFINING.search(words))
     sized = re.search(r"\d+(?:\.\d+)?\s*[bB](?![A-Za-z])", words) is not None
     subject = bool(reading.model or sized or reading.unclear or (known.has_plan and not defines))
-    asked = reading.question or not i.TUNE.search(words)
+    memory = re.search(r"显存|内存|\b(?:memory|vram)\b", words, re.I)
+    asked = reading.question or bool(memory) or not i.TUNE.search(words)
     tells_machine = reading.machine is not None and not reading.question
     return _first(
         (
-            (Intent.result, bool(i.RESULT.search(words)) and not defines and not reading.changes),
+            (
+                Intent.result,
+                bool(i.RESULT.search(words))
+                and (known.has_run or not defines)
+                and not reading.changes,
+            ),
             (
                 Intent.status,
-                bool(i.STATUS.search(words)) and (known.has_run or not subject) and not defines,
+                bool(i.STATUS.search(words)) and (known.has_run or not (subject or defines)),
             ),
             (Intent.list_runs, bool(i.LIST_RUNS.search(words))),
             (Intent.list_files, bool(i.LIST_FILES.search(words))),

@@ -23,7 +23,7 @@ _WISHES: tuple[tuple[Wish, re.Pattern[str]], ...] = (
     (
         "quality",
         re.compile(
-            r"效果(?:最好|优先|好一?[点些]|越好)|质量(?:最好|优先|第一|高)|精度优先|最好的效果|准确率(?:最高|优先)|不计成本|"
+            r"效果(?:最好|优先|好一?[点些]|越好)|(?:质量|效果|准确率?|精度)(?:是)?(?:最重要|最好|优先|第一|最高|要高)|精度优先|最好的效果|不计成本|"
             r"\b(?:best (?:quality|result|possible)\w*|highest quality|quality first|as good as possible|"
             r"quality matters|care (?:most )?about quality)\b",
             re.I,
@@ -40,7 +40,7 @@ _WISHES: tuple[tuple[Wish, re.Pattern[str]], ...] = (
     (
         "cost",
         re.compile(
-            r"省(?:钱|显存|内存|资源|成本)|便宜|低成本|成本(?:最低|优先|低)|显存(?:不够|不足|小|有限|紧张)|资源有限|"
+            r"省(?:钱|显存|内存|资源|成本)|便宜|低成本|成本(?:最低|优先|低)|显存(?:只有|不够|不足|小|有限|紧张)|资源有限|"
             r"\b(?:cheap\w*|save (?:money|memory|vram)|low(?:est)? (?:cost|memory)|limited (?:memory|vram|gpu)|"
             r"little (?:memory|vram)|small gpu|on a budget)\b",
             re.I,
@@ -55,7 +55,7 @@ _DOMAINS = re.compile(
     re.I,
 )
 _HOURS = re.compile(
-    r"(?P<lead>(?:within|under|less than|at most|no more than|max(?:imum)?|in under|in less than|in|up to|不超过|最多|控制在|限制在|限时|只有)\s*)?"
+    r"(?P<lead>(?:within|no longer than|not (?:longer|more) than|不能超过|别超过|under|less than|at most|no more than|max(?:imum)?|in under|in less than|in|up to|不超过|最多|控制在|限制在|限时|只有)\s*)?"
     r"(?P<number>NUM)\s*(?:个)?\s*(?P<unit>小时|钟头|分钟|hours?|hrs?|h|minutes?|mins?|min)(?![A-Za-z])\s*(?P<tail>之?内|以内|以下|左右)?",
     re.I,
 )
@@ -104,8 +104,10 @@ def find_machine(words: str) -> tuple[str, tuple[int, int]] | None:
         count = match["count"] or match["after"] or match["cards"] or ""
         number = _COUNTS.get(count) or (int(count) if count.isdigit() else 1)
         memory = f"-{match['memory']}G" if match["memory"] else ""
-        name = re.sub(r"\s+", " ", f"{_vendor(match['vendor'])}{match['name']}").strip()
-        for written in (f"{number}x{name}{memory}", f"{number}x{match['name']}{memory}"):
+        spoken = match["name"]
+        plural = spoken[:-1] if spoken[-1] in "sS" and spoken.lower() != "l40s" else spoken
+        name = re.sub(r"\s+", " ", f"{_vendor(match['vendor'])}{plural}").strip()
+        for written in (f"{number}x{name}{memory}", f"{number}x{plural}{memory}"):
             if 1 <= number <= 1024 and _is_machine(written):
                 return written, match.span()
     return None
@@ -201,7 +203,7 @@ def find_hours(words: str) -> float | None:
     """Return the longest time the run may take, in hours; only when the words set a limit."""
     for figure in figures(words):
         stretch = (
-            words[max(0, figure.start - 14) : figure.start]
+            words[max(0, figure.start - 24) : figure.start]
             + "NUM"
             + words[figure.end : figure.end + 12]
         )
