@@ -16,6 +16,7 @@ from tutor_agent.core.findings import Diagnosis, Finding, Fix
 from tutor_agent.core.redact import redact
 from tutor_agent.core.text import Text, detect_language
 from tutor_agent.diagnose.faults import load_faults
+from tutor_agent.diagnose.readers import read_text
 from tutor_agent.diagnose.readers.settings import flatten
 from tutor_agent.diagnose.signs import Scene
 
@@ -52,6 +53,8 @@ def diagnose(
     """Name what went wrong, or say that it is healthy or unknown."""
     seen = observations
     seen.symptom = symptom or seen.symptom
+    if not seen.series:
+        seen.series = read_text(seen.symptom).series
     seen.config = {**seen.config, **flatten(config or {})}
     spoken = language or detect_language(seen.symptom or seen.words)
     scene = Scene(seen)
