@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.tui.driving import NARROW, WIDE, one, ready, say, text_of, until
-from tests.tui.scenes import PLAN, PlanningTalk, ScriptedTalk
+from tests.tui.scenes import DATA, MACHINE, PLAN, PlanningTalk, ScriptedTalk, used
+from tutor_agent.actions.context import Context
 from tutor_agent.brain.talk import Said, Verdict
+from tutor_agent.core.text import Text
+from tutor_agent.tui.app import TutorApp
+from tutor_agent.tui.widgets.answer import Answer, MarkdownPart
 from tutor_agent.tui.widgets.approval_card import ApprovalCard
 from tutor_agent.tui.widgets.lines import UserLine
 from tutor_agent.tui.widgets.plan_card import PlanCard
@@ -18,7 +23,6 @@ if TYPE_CHECKING:
 
     from tutor_agent.brain.talk import Approve, TalkEvent
     from tutor_agent.core.text import Language
-    from tutor_agent.tui.app import TutorApp
 
     MakeApp = Callable[..., TutorApp]
 
@@ -142,8 +146,6 @@ async def test_unknown_key_on_a_card_goes_to_the_prompt(make_app: MakeApp) -> No
 
 
 async def test_escape_interrupts_and_the_queue_goes_on(make_app: MakeApp) -> None:
-    import asyncio
-
     class SlowTalk(ScriptedTalk):
         async def answer(self, words: str, approve: Approve) -> AsyncIterator[TalkEvent]:
             self.stop = asyncio.Event()
@@ -249,15 +251,13 @@ async def test_pasted_log_stays_whole(make_app: MakeApp) -> None:
 
 
 async def test_long_answer_is_frozen_in_parts(make_app: MakeApp) -> None:
-    from tutor_agent.tui.widgets.answer import Answer, MarkdownPart
-
     text = "\n\n".join(f"## Part {n}\n\nSome words about part {n}. " * 3 for n in range(40))
 
     class LongTalk(ScriptedTalk):
         async def answer(self, words: str, approve: Approve) -> AsyncIterator[TalkEvent]:
             for start in range(0, len(text), 400):
                 yield Said(text=text[start : start + 400])
-                await __import__("asyncio").sleep(0.03)
+                await asyncio.sleep(0.03)
 
     app = make_app("en", LongTalk)
     async with app.run_test(size=WIDE) as pilot:
@@ -266,3 +266,62 @@ async def test_long_answer_is_frozen_in_parts(make_app: MakeApp) -> None:
         answer = one(app, Answer)
         await until(pilot, lambda: answer.source == text)
         assert 2 <= len(answer.query(MarkdownPart)) < 20
+
+
+async def test_control_c_clears_then_says_how_to_leave(make_app: MakeApp) -> None:
+    app = make_app("en")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        app.main.prompt.write("half a tho")
+        await pilot.press("ctrl+c")
+        assert app.main.prompt.words == ""
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: "Press ^q to leave" in text_of(app))
+
+
+@pytest.mark.parametrize("words", ["help", "帮助", "/help"])
+async def test_a_command_needs_no_slash(make_app: MakeApp, words: str) -> None:
+    app = make_app("zh")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        app.deeds.submit(words)
+        await until(pilot, lambda: app.screen is not app.main)
+        assert talk_of(app).heard == []
+
+
+async def test_nothing_moves_while_somebody_types(make_app: MakeApp) -> None:
+    app = make_app("zh")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        assert app.main.prompt.area.has_focus
+        assert not app.main.prompt.area.cursor_blink
+
+
+async def test_rows_of_several_tools_stand_below_their_own_line(make_app: MakeApp) -> None:
+    app = make_app("en", ParallelTalk)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await ready(pilot, app)
+        await say(pilot, app, "look")
+        kinds = [type(child).__name__ for child in app.transcript.children][2:]
+        assert kinds == ["ToolLine", "FactsView", "ToolLine", "FactsView"]
+
+
+class ParallelTalk(ScriptedTalk):
+    """Uses two tools at a time."""
+
+    async def answer(self, words: str, approve: Approve) -> AsyncIterator[TalkEvent]:
+        first = used("1", "inspect_machine", Text.same("Machine"), MACHINE, Text.same("m"))
+        second = used("2", "inspect_data", Text.same("Data"), DATA, Text.same("d"))
+        for event in (first[0], second[0], first[1], second[1]):
+            yield event
+
+
+async def test_the_builtin_brain_answers(make_app: MakeApp, tmp_path: Path) -> None:
+    app = TutorApp(Context(tmp_path, "zh"))
+    async with app.run_test(size=NARROW) as pilot:
+        await ready(pilot, app)
+        await say(pilot, app, "你好")
+        await until(pilot, lambda: not app.talker.busy, 60)
+        await until(pilot, lambda: list(app.main.query(Answer)) and one(app, Answer).source)
+        assert app.main.top.brain == "builtin"
+        assert app.session.title == "你好"

@@ -131,3 +131,8 @@ def test_frozen_prefix_ends_between_blocks() -> None:
 
 def test_markup_in_data_is_text() -> None:
     assert "[/bold]" in paint_markdown("a [/bold] and [red]b", 60).plain
+
+
+def test_a_dot_between_items_gives_way_to_the_break() -> None:
+    parts = [part.plain for part in wrap(Content("precision fp16 → bf16 · rate 2e-4 → 1e-4"), 30)]
+    assert parts == ["precision fp16 → bf16", "rate 2e-4 → 1e-4"]

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import string
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from tests.tui.driving import NARROW, WIDE, one, ready, say, text_of, until
-from tests.tui.scenes import PlanningTalk
+from tests.tui.scenes import PLAN, PlanningTalk
+from tutor_agent.core.changes import flatten
+from tutor_agent.core.findings import Fix
+from tutor_agent.core.forecast import Forecast
+from tutor_agent.core.plan import OptimChoice, Task
+from tutor_agent.runs.folder import State
+from tutor_agent.tui.commands import COMMANDS
 from tutor_agent.tui.settings import Look, load_look
 from tutor_agent.tui.theme import DEEP, PAPER
 from tutor_agent.tui.widgets.bars import TabBar
@@ -27,9 +34,28 @@ def test_both_languages_have_the_same_words() -> None:
         assert _places(zh[key]) == _places(en[key]), key
 
 
-def _places(sentence: str) -> set[str]:
-    import string
+@pytest.mark.parametrize(
+    ("prefix", "values"),
+    [
+        ("state", get_args(State)),
+        ("fits", get_args(Forecast.model_fields["fits"].annotation)),
+        ("task", get_args(Task)),
+        ("schedule", get_args(OptimChoice.model_fields["schedule"].annotation)),
+        ("safety", get_args(Fix.model_fields["safety"].annotation)),
+        ("command", [command.name for command in COMMANDS]),
+    ],
+)
+def test_every_value_has_a_word(prefix: str, values: list[str]) -> None:
+    assert values
+    assert {f"{prefix}.{value}" for value in values} <= set(load_table("en"))
 
+
+def test_every_plan_field_has_a_word() -> None:
+    leaves = {path.rpartition(".")[2] for path in flatten(PLAN)}
+    assert {f"field.{leaf}" for leaf in leaves} <= set(load_table("en"))
+
+
+def _places(sentence: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(sentence) if name}
 
 
@@ -127,7 +153,6 @@ async def test_no_row_is_wider_than_the_screen(
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 async def test_help_lists_every_command(make_app: MakeApp, language: str) -> None:
-    from tutor_agent.tui.commands import COMMANDS
     from tutor_agent.tui.widgets.papers import HelpPaper
 
     app = make_app(language)

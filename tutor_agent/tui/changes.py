@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 def field_name(path: str, words: Words) -> str:
     """Return what people call a plan field; its last name when there is no word for it."""
     leaf = path.rpartition(".")[2]
-    key = f"field.{leaf}"
-    return words(key) if words.has(key) else leaf
+    return words.name(f"field.{leaf}", leaf)
 
 
 def value_words(value: JsonValue) -> str:

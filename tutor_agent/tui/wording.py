@@ -29,6 +29,10 @@ class Words:
         """Return whether there is a sentence at `key`."""
         return key in self._table
 
+    def name(self, key: str, fallback: str) -> str:
+        """Return the sentence at `key`, or `fallback` for a name that people have no word for."""
+        return self._table.get(key, fallback)
+
     def of(self, text: Text | None) -> str:
         """Return a bilingual text in this language; nothing for None."""
         return text.pick(self.language) if text else ""

@@ -110,8 +110,7 @@ def _method(advice: Advice, words: Words) -> Content:
         parts.append(f"r={params['r']} α={params.get('alpha', '–')}")
     targets = params.get("targets")
     if isinstance(targets, str):
-        key = f"targets.{targets}"
-        parts.append(words(key) if words.has(key) else targets)
+        parts.append(words.name(f"targets.{targets}", targets))
     elif isinstance(targets, list):
         parts.append(", ".join(str(target) for target in targets))
     if "train_last" in params:

@@ -50,7 +50,10 @@ class ForecastView(RowsView):
             of = f"  / {figures.gib(price.capacity_gib)} GiB  "
             fits = line(gauge, (of, "$detail"), fits)
         largest = sorted(price.parts.items(), key=lambda part: -part[1])[:4]
-        parts = [(f"{name} {figures.gib(size)}", "$detail") for name, size in largest]
+        parts = [
+            (f"{words.name(f'part.{name}', name)} {figures.gib(size)}", "$detail")
+            for name, size in largest
+        ]
         rows: list[Row] = [
             (words("plan.memory"), memory),
             ("", fits),

@@ -8,7 +8,10 @@ from textual.containers import VerticalScroll
 
 from tutor_agent.tui.widgets.answer import Answer
 from tutor_agent.tui.widgets.card import Card
+from tutor_agent.tui.widgets.facts_view import FactsView
 from tutor_agent.tui.widgets.lines import Notice, Remark, UserLine
+from tutor_agent.tui.widgets.rows_view import RowsView
+from tutor_agent.tui.widgets.runs_table import RunsTable
 from tutor_agent.tui.widgets.tool_line import ToolLine
 
 if TYPE_CHECKING:
@@ -111,11 +114,12 @@ class Transcript(VerticalScroll, can_focus=False):
         self.append(Notice("chat.interrupted"))
 
     def tighten(self) -> None:
-        """Keep tool lines that follow each other together, and leave a blank row after the last."""
+        """Keep a tool line with the next one and with its own rows; leave a blank row after the rest."""
         kept = [child for child in self.children if child.display]
         for child, after in zip(kept, [*kept[1:], None], strict=True):
             if isinstance(child, ToolLine):
-                child.set_class(not isinstance(after, ToolLine), "-last-tool")
+                follows = isinstance(after, ToolLine | FactsView | RowsView | RunsTable)
+                child.set_class(not follows, "-last-tool")
 
     def open_cards(self) -> list[Card]:
         """Return the cards that still wait for a decision, the newest first."""
