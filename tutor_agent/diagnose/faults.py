@@ -116,6 +116,8 @@ class Fault(Contract):
     """Package versions to which the card applies."""
     title: Text
     """The fault in one sentence."""
+    sayings: tuple[str, ...] = ()
+    """Complaints in people's own words, in both languages; to resemble one is a weak sign."""
     signs: tuple[Sign, ...] = Field(min_length=1)
     """What speaks for it."""
     against: tuple[Sign, ...] = ()

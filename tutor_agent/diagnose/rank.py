@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from tutor_agent.diagnose.signs import Held
 
 THRESHOLD = 0.3
-_MOST = 5
+"""Below this a card is not named, unless it is all there is."""
+LEANING = 0.18
+"""Below this nothing is named at all."""
+_MOST, _LEANINGS = 5, 3
 _SURE = 0.97
 
 
@@ -58,7 +61,8 @@ def diagnose(
     seen.config = {**seen.config, **flatten(config or {})}
     spoken = language or detect_language(seen.symptom or seen.words)
     scene = Scene(seen)
-    ranked = candidates(scene)
+    leaning = candidates(scene, least=LEANING)
+    ranked = [c for c in leaning if c.confidence >= THRESHOLD] or leaning[:_LEANINGS]
     healthy = [c for c in ranked if c.fault.kind == "healthy"]
     faults = [c for c in ranked if c.fault.kind == "fault"]
     if healthy and (not faults or healthy[0].confidence >= faults[0].confidence):
@@ -69,28 +73,31 @@ def diagnose(
     return Diagnosis(verdict="fault", language=spoken, findings=findings, note=_next_probe(faults))
 
 
-def candidates(scene: Scene, slugs: Iterable[str] | None = None) -> list[Candidate]:
-    """Return the cards that reach the threshold, best first; `slugs` limits who may compete."""
+def candidates(
+    scene: Scene, slugs: Iterable[str] | None = None, *, least: float = THRESHOLD
+) -> list[Candidate]:
+    """Return the cards that reach `least`, best first; `slugs` limits who may compete."""
     wanted = set(slugs) if slugs is not None else None
     found = [
         candidate
         for fault in load_faults()
         if wanted is None or fault.slug in wanted
-        if (candidate := weigh(fault, scene)) is not None
+        if (candidate := weigh(fault, scene)) is not None and candidate.confidence >= least
     ]
     return sorted(found, key=lambda c: (-c.confidence, c.fault.slug))
 
 
 def weigh(fault: Fault, scene: Scene) -> Candidate | None:
-    """Return the card with its evidence; None below the threshold."""
+    """Return the card with its evidence; None when nothing but settings speaks for it."""
     held = scene.holding(fault.signs)
+    resembling = scene.resembling(fault.slug)
+    if resembling is not None:
+        held.append(resembling)
     if all(one.supporting for one in held):
         return None
     against = scene.holding(fault.against)
     doubt = math.prod(1 - one.weight for one in held)
     confidence = min(_SURE, (1 - doubt) * math.prod(1 - one.weight for one in against))
-    if confidence < THRESHOLD:
-        return None
     strongest = sorted(held, key=lambda one: -one.weight)
     return Candidate(fault, confidence, tuple(strongest), tuple(against))
 

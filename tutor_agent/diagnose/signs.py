@@ -13,15 +13,18 @@ from tutor_agent.diagnose.checks import find_check
 from tutor_agent.diagnose.conditions import evaluate
 from tutor_agent.diagnose.faults import Sign, pattern
 from tutor_agent.diagnose.known import figures
+from tutor_agent.diagnose.likeness import sayings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from tutor_agent.diagnose.likeness import Likeness
     from tutor_agent.diagnose.observations import Observations
     from tutor_agent.diagnose.series import Series
 
 _PLACE = re.compile(r"\{([^{}]+)\}")
 _QUOTED = 160
+_LIKENESS_WORTH, _LIKENESS_MOST, _LIKENESS_LEAST = 0.9, 0.45, 0.2
 _WEIGHTS = {"matches": 0.85, "check": 0.7, "when": 0.6, "symptoms": 0.45, "settings": 0.25}
 
 
@@ -38,8 +41,9 @@ class Held:
 class Scene:
     """Observations prepared for many signs: every text and figure is made once."""
 
-    def __init__(self, seen: Observations) -> None:
+    def __init__(self, seen: Observations, likeness: Mapping[str, Likeness] | None = None) -> None:
         self.seen = seen
+        self._likeness = likeness if likeness is not None else _likeness(seen)
         self.figures: dict[str, Series] = figures(seen)
         self.words = seen.words
         self.settings = seen.settings
@@ -48,6 +52,18 @@ class Scene:
     def holding(self, signs: Iterable[Sign]) -> list[Held]:
         """Return those of `signs` that hold."""
         return [held for held in map(self.look, signs) if held is not None]
+
+    def resembling(self, slug: str) -> Held | None:
+        """Return the weak sign that the words resemble a complaint of the card `slug`."""
+        found = self._likeness.get(slug)
+        if found is None or found.share < _LIKENESS_LEAST:
+            return None
+        evidence = Text(
+            en=f"Your words resemble a known complaint: “{found.saying}”.",
+            zh=f"你的描述与已知的问题相似：“{found.saying}”。",
+        )
+        weight = min(_LIKENESS_MOST, _LIKENESS_WORTH * found.share)
+        return Held(weight, evidence, supporting=False)
 
     def look(self, sign: Sign) -> Held | None:
         """Return what `sign` shows; None when a part of it does not hold."""
@@ -125,6 +141,14 @@ def write(value: object) -> str:
     if value == int(value) and abs(value) < 1e7:
         return str(int(value))
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def _likeness(seen: Observations) -> Mapping[str, Likeness]:
+    """Compare what a person says; a log without words says nothing in this way."""
+    words = seen.symptom
+    if not words and not seen.series and not seen.error:
+        words = seen.words
+    return sayings().like(words)
 
 
 def _is_true(value: float | bool) -> bool:
