@@ -192,3 +192,40 @@ async def test_what_a_tool_has_told_is_no_news(make_app: MakeApp, tmp_path: Path
         talk = app.talker._talk
         assert isinstance(talk, ScriptedTalk)
         assert talk.noticed == []
+
+
+async def test_halt_is_marked_where_the_guard_stopped(make_app: MakeApp, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", state="halted", step=41)
+    log = EventLog(run)
+    log.start()
+    log.train(1, 40)
+    app = make_app("en")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await until(pilot, lambda: "┊ fault" in text_of(app))
+        assert one(app, LossChart).series.has_fault
+
+
+async def test_result_is_shown_once(make_app: MakeApp, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", state="completed", step=2)
+    log = EventLog(run)
+    log.start(2)
+    log.add("evaluation", 0, split="test", phase="before", loss=2.5)
+    log.add("evaluation", 2, split="test", phase="after", loss=1.25)
+
+    class ShowingTalk(ScriptedTalk):
+        async def answer(self, words: str, approve: Approve) -> AsyncIterator[TalkEvent]:
+            title = Text(en="Look at the run", zh="查看运行")
+            for event in used("1", "show_run", title, read_run(run.path), Text.same("done")):
+                yield event
+
+    app = make_app("en", ShowingTalk)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await until(pilot, lambda: list(app.main.query(ResultCard)))
+        await say(pilot, app, "how is it")
+        assert len(app.main.query(ResultCard)) == 1
+        await pilot.resize_terminal(*NARROW)
+        await until(pilot, lambda: app.main.is_narrow)
+        await say(pilot, app, "and now")
+        await until(pilot, lambda: len(app.main.query(ResultCard)) == 2)

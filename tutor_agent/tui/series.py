@@ -70,6 +70,11 @@ class Series:
         latest = [series[-1][0] for series in (self.points, self.evaluations) if series]
         return max([*latest, *(step for step, _ in self.marks)], default=0)
 
+    @property
+    def has_fault(self) -> bool:
+        """Whether a fault is marked."""
+        return any(kind == "fault" for _, kind in self.marks)
+
     def add(self, points: Iterable[Point]) -> None:
         """Append training losses in the order of their steps."""
         for step, loss in points:

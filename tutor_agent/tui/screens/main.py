@@ -12,6 +12,7 @@ from textual.screen import Screen
 from tutor_agent.actions.fix import FixProposal
 from tutor_agent.core.advice import Advice
 from tutor_agent.core.resources import state_dir
+from tutor_agent.runs.view import RunView
 from tutor_agent.tui.completion import Completer
 from tutor_agent.tui.history import History
 from tutor_agent.tui.widgets.bars import (
@@ -168,15 +169,13 @@ class MainScreen(Screen[None]):
             self._plan.show(view)
 
     def hides(self, view: object) -> bool:
-        """Return whether the panel beside the conversation shows this very repair."""
+        """Return whether the panel beside the conversation shows this very repair or result."""
+        if self.is_narrow or self.has_class("-hide-run"):
+            return False
+        if isinstance(view, RunView):
+            return self.panel.shows_result_of(view.name)
         card = self.panel.card
-        return (
-            isinstance(view, FixProposal)
-            and card is not None
-            and card.proposal == view
-            and not self.is_narrow
-            and not self.has_class("-hide-run")
-        )
+        return isinstance(view, FixProposal) and card is not None and card.proposal == view
 
     def ask(self, card: Card) -> None:
         """Show a card that waits for an answer; somebody who is typing is not disturbed."""

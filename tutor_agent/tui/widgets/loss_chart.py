@@ -36,6 +36,13 @@ class LossChart(Widget):
         if self.series.version != version:
             self.refresh()
 
+    def mark_fault(self, step: int) -> None:
+        """Mark where the guard stopped the run: such a step never reaches the curve."""
+        version = self.series.version
+        self.series.mark(step, "fault")
+        if self.series.version != version:
+            self.refresh()
+
     def clear(self) -> None:
         """Begin with an empty chart: another run is followed."""
         self.series = Series()

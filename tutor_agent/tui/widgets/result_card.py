@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tutor_agent.tui.wording import Words
 
 _MAX_LINES = 4
+_CLEAR = 0.005
 _SIDE_BY_SIDE = 64
 
 
@@ -78,15 +79,16 @@ def _perplexity(loss: float) -> str:
 def _arrow(before: str, after: str, change: float | None) -> Content:
     parts: list[Part] = [(before, "$detail"), (" → ", "$label"), (after, "bold $value")]
     if change is not None:
-        style = "$done" if change < 0 else "$trouble"
-        parts.append((f"  {change * 100:+.0f}%".replace("-", "−"), style))
+        style = "$done" if change < -_CLEAR else ("$trouble" if change > _CLEAR else "$caution")
+        digits = 0 if abs(change) >= 0.1 else 1
+        parts.append((f"  {change * 100:+.{digits}f}%".replace("-", "−"), style))
     return line(*parts)
 
 
 def _verdict(before: float, after: float, words: Words) -> Content:
-    if after < before * 0.995:
+    if after < before * (1 - _CLEAR):
         return Content.styled(words("result.better"), "$done")
-    if after > before * 1.005:
+    if after > before * (1 + _CLEAR):
         return Content.styled(words("result.worse"), "$trouble")
     return Content.styled(words("result.same"), "$caution")
 

@@ -110,6 +110,10 @@ class RunPanel(Vertical):
         cards = [card for card in self.query(DiagnosisCard) if card.open]
         return cards[0] if cards else None
 
+    def shows_result_of(self, run: str) -> bool:
+        """Return whether the result of that run is on the panel."""
+        return self._shown == (run, "result")
+
     def show_machine(self, machine: Machine) -> None:
         """Show the machine while there is no run."""
         self.query_one(Nothing).show(machine)
@@ -129,7 +133,9 @@ class RunPanel(Vertical):
             self._clear_cards()
         self.query_one(RunHeader).show(view)
         chart.follow(curves, view.total_steps)
-        self.query_one(Legend).fault = bool(curves.marks)
+        if view.state == "halted":
+            chart.mark_fault(view.step)
+        self.query_one(Legend).fault = chart.series.has_fault
         self.query_one(Tiles).show(view, curves)
         self.query_one(LoadBars).show(snapshot.loads)
         self.query_one(LoadBars).display = view.active or not (view.findings or view.samples)
@@ -150,7 +156,7 @@ class RunPanel(Vertical):
         if view is not None and key != self._shown:
             self._clear_cards()
             self._shown = key
-            self._put(ResultCard(view, samples=1 if self.size.height > 24 else 0))
+            self._put(ResultCard(view, samples=2 if self.size.height > 24 else 0))
 
     def _put(self, card: Card) -> None:
         self.add_class("-has-card")
