@@ -314,6 +314,19 @@ def test_greetings_and_thanks_say_where_things_stand(workspace: Path) -> None:
     assert "demo-1" in talk.say("你好")
 
 
+def test_the_two_newest_runs_are_compared_when_none_is_named(workspace: Path) -> None:
+    fakes = _fakes(
+        list_runs=lambda _: {"runs": [{"name": "b-2"}, {"name": "a-1"}, {"name": "old-1"}]},
+        compare_runs=lambda _: {"better": "b-2"},
+    )
+    talk = Talker(workspace, fakes)
+    talk.say("跑到哪了")
+    talk.say("这两次运行的差别")
+    assert talk.arguments("compare_runs") == {"first": "a-1", "second": "b-2"}
+    fakes["list_runs"] = lambda _: {"runs": [{"name": "a-1"}]}
+    assert "两次" in talk.say("哪个运行更好")
+
+
 def test_a_new_goal_after_a_run_begins_anew(workspace: Path) -> None:
     _write(workspace / "faq.csv")
     talk = Talker(workspace, _fakes())

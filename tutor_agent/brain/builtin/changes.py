@@ -25,7 +25,7 @@ _CLAUSE = re.compile(
 )
 _NEGATED = re.compile(
     r"别再?用?|不要|不用|不想|不使用|不需要|不开|不做|关掉|关闭|关了|禁用|取消|去掉|停用|拿掉|"
-    r"\b(?:no|not|don't|do not|dont|without|disable|turn off|switch off|remove|drop|instead of|stop using|never)\b",
+    r"\b(?:no|not|don't|do not|dont|without|disable|turn off|switch off|remove|drop|instead of|stop using|never)\b|\boff\s*$",
     re.I,
 )
 _UP = re.compile(

@@ -66,7 +66,7 @@ POLITE = _any(
     r"(?:好不好|行不行|行吗|可以吗|好吗)\s*[?？]?\s*$",
 )
 DEFINING = _any(
-    r"什么是|是什么(?!意思)|的?定义|原理|区别|有什么(?:用|不同|好处)|什么时候|讲讲|介绍|解释(?:一下)?",
+    r"什么是|是啥|是什么(?!意思)|的?定义|原理|区别|有什么(?:用|不同|好处)|什么时候|讲讲|介绍|解释(?:一下)?",
     r"\b(?:what is|what are|what's|define|difference between|explain|how does|what does .* do|when should)\b",
 )
 GREET = _any(
@@ -98,10 +98,10 @@ MORE = _any(
 START = _any(
     r"启动|开跑|开训|跑起来|跑一下|跑跑看|开搞|开整|(?:跑|训|开|上)吧|(?:就)?(?:按|照)(?:这个|此|着|上面)?的?(?:计划|方案)?(?:来|跑|执行|办)吧?|就这么(?:跑|训|来|干)|^[\s好的行那就]*[，, ]*(?:请|可以)?(?:开始|训练|跑|上|动手)(?:训练|微调|跑|执行|运行)?吧?[。!！了]*\s*$|开始(?:训练|微调|跑|执行|运行|吧)|执行(?:计划|吧)|运行(?:计划|吧|它)|(?:就)?按(?:这个|照)?计划(?:跑|来|训练|执行)",
     r"^\s*(?:ok(?:ay)?|yes|yeah|sure|great|good)?[\s,]*(?:(?:please|then|now|so)\s+)?(?:go|start|run|launch|begin|train)(?:\s+(?:it|now|the (?:run|training|plan|job)|training|fine-?tuning|please|this|that))*\s*[.!]*$",
-    r"\b(?:start|launch|kick off|begin|execute) (?:the |this |my |a )?(?:run|training|plan|job|fine-?tun\w*|it)\b|\bstart (?:now|please)\b|\bkick (?:it|this|that|things) off\b|\blet'?s (?:go|start|do it|run it)\b|\blet'?s train(?: it| now)?\s*[.!]*$|\brun (?:it|the plan|this plan)\b|\bfire away\b",
+    r"\b(?:start|launch|kick off|begin|execute) (?:the |this |my |a )?(?:run|training|plan|job|fine-?tun\w*|it)\b|\bstart (?:now|please)\b|\bkick (?:it|this|that|things) off\b|\blet'?s (?:go|start|do it|run it)\b|\blet'?s train(?: it| now)?\s*[.!]*$|\brun (?:it|the plan|this plan)\b|\bfire away\b|^\s*(?:go[\s!,.]*){2,}$",
 )
 STOP = _any(
-    r"(?:停(?:止|掉|下来?|一下|了)?|中止|终止|结束|停止|暂停|关掉|杀掉|取消)\s*(?:当前|这次|这个)?的?\s*(?:训练|运行|任务|微调|run|它|吧|[-\w]*-\d+)|^\s*(?:停|停下|停止|停掉|别跑了|不跑了|不训了|别训了|先停|停一停)(?:吧|了|一下)?[。!！]*\s*$",
+    r"(?:停(?:止|掉|下来?|一下|了)?|中止|终止|结束|停止|暂停|关掉|杀掉|取消)\s*(?:当前|这次|这个)?的?\s*(?:训练|运行|任务|微调|run|它|吧|[-\w]*-\d+)|(?:赶紧|马上|立即|立刻|快)停|^\s*(?:停|停下|停止|停掉|别跑了|不跑了|不训了|别训了|先停|停一停)(?:吧|了|一下)?[。!！]*\s*$",
     r"\b(?:stop|abort|terminate|kill|halt|cancel|end) (?:the |this |my |that )?(?:run|training|job|it|fine-?tuning|[-\w]+-\d+)\b|^\s*(?:please )?(?:stop|abort|halt)(?: now| please)?[.!]*\s*$",
 )
 RESUME = _any(
@@ -109,7 +109,7 @@ RESUME = _any(
     r"\b(?:resume|continue|restart|pick up) (?:the |this |my |that |from |it)?\s*(?:run|training|job|it|checkpoint|where|last|[-\w]+-\d+)|^\s*(?:please )?(?:resume|continue|carry on|keep (?:going|training))(?: please| it)?[.!]*\s*$",
 )
 FIX = _any(
-    r"修(?:复|一下|一修|好|吧|它|下|理|正)|(?:就|那|来|按|你).{0,8}修[。!！了]*\s*$|^\s*修[。!！]*$|应用(?:修复|这个|它|吧|方案|该)|^\s*应用[。!！]*\s*$|(?:帮我|给我|麻烦|请)?(?:解决|处理|搞定|改好)(?:一下|它|掉|吧|这个问题)|采纳|用(?:这个|该)(?:方案|修复)|自动修",
+    r"修(?:复|一下|一修|好|吧|它|下|理|正)|(?:就|那|来|按|你).{0,8}修[。!！了]*\s*$|^\s*修[。!！]*$|应用(?:修复|这个|它|吧|方案|该)|^\s*应用[。!！]*\s*$|(?:帮我|给我|麻烦|请)?(?:解决|处理|搞定|改好)(?:一下|它|掉|吧|这个问题)|采纳|(?:可以|能)修吗|用(?:这个|该)(?:方案|修复)|自动修",
     r"\b(?:fix|repair|mend|solve|resolve) (?:it|this|that|the (?:run|problem|issue|error|training)|the|my|[-\w]+-\d+)\b|^\s*(?:please )?(?:fix|repair|apply)(?: it| please| now)?[.!]*\s*$|\bapply (?:it|the|this|that)\b|\b(?:can|could) you (?:fix|repair)\b",
 )
 RESULT = _any(
@@ -133,8 +133,12 @@ COMPARE = _any(
     r"\bcompare|\bvs\.?\b|\bversus\b|\bbetter\b|\bdiff",
 )
 SEE_MACHINE = _any(
-    r"(?:看|查|检查|检测|分析|识别|认识)(?:看|查|一下|下)?(?:我的|我这|这台|本机|本地|当前)?(?:的)?(?:电脑|机器|显卡|硬件|gpu|显存|配置|服务器|主机|环境)|(?:我的|我这|这台|本机|当前)(?:的)?(?:电脑|机器|显卡|硬件|gpu|配置|服务器).{0,6}(?:什么|怎么样|如何|咋样|多少|够|行|是)|有(?:什么|几张|几块|哪些|没有)\s*(?:显卡|gpu|卡|nvidia)|(?<!要)什么(?:配置|显卡)(?!.*(?:需要|要求|推荐))",
+    r"(?:看|查|检查|检测|分析|识别|认识)(?:看|查|一下|下)?(?:我的|我这|这台|本机|本地|当前)?(?:的)?(?:电脑|机器|显卡|硬件|gpu|显存|配置|服务器|主机|环境)|(?:我的|我这|这台|本机|当前)(?:的)?(?:电脑|机器|显卡|硬件|gpu|配置|服务器).{0,6}(?:什么|怎么样|如何|咋样|多少|够|行|是)|(?:gpu|显卡)是(?:啥|什么)|有(?:什么|几张|几块|哪些|没有)\s*(?:显卡|gpu|卡|nvidia)|(?<!要)什么(?:配置|显卡)(?!.*(?:需要|要求|推荐))",
     r"\b(?:what|which) (?:gpu|gpus|hardware|machine|graphics card)s? (?:do i have|is (?:this|here|available)|are (?:here|available)|have i)\b|\b(?:check|inspect|look at|show|see|probe|detect) (?:me )?(?:my |the |this )?(?:gpu|gpus|hardware|machine|computer|system|server|box)\b|\bmy (?:hardware|specs)\b|\bdo i have a gpu\b",
+)
+OWN_MACHINE = _any(
+    r"我(?:的)?(?:显卡|gpu|机器|电脑)?(?:有|是)?(?:多少|多大|几[张块])(?:g|gb)?\s*(?:显存|显卡|内存|卡|gpu)|^\s*有几[张块](?:显?卡|gpu)",
+    r"\b(?:do i have|have i got|are there|is there)\b.*|\bmy (?:gpu|vram|memory)\b",
 )
 SEE_MODEL = _any(
     r"(?:看|查|检查|介绍|分析|了解)(?:看|一下|下)?|(?:模型)?(?:结构|架构)|多少(?:层|参数|个参数|头)|(?:参数量|层数|头数|隐藏维度|许可证|协议)|(?:是)?(?:多大|什么样)的?|有多大",
@@ -150,11 +154,11 @@ LIST_FILES = _any(
 )
 ESTIMATE = _any(
     r"(?:多少|多大|几[个张块]?)(?:的)?\s*(?:g|gb|gib)?(?:的)?(?:显存|内存|vram|memory|卡|显卡|gpu)|(?:显存|内存|vram|卡|显卡|gpu)(?:需要|要|占用?|够|得)?(?:多少|多大|几|不够|够)|(?:放|跑|装|训|撑|吃|带|微调|训练)(?:得|不)(?:下|动|了|起)|(?:能不能|能否|可以|可不可以|能)(?:跑|训|训练|微调|放下|装下|全参|lora|用).*(?:吗|么|\?|？|$)|(?:显存|内存|卡|gpu|机器|硬盘).{0,6}够(?:用|不够|吗|么)|够(?:用|不够)吗?[?？]?$|够.{0,4}(?:微调|训练|跑|训|放|装).*(?:吗|么|[?？])|(?:多少|几)\s*[张块台]|(?:要|需要|得|大概|会|花)(?:跑|训练|训|花)?(?:多久|多长时间|多少时间|几个?小时)|多久能|要(?:什么|怎样的|啥)(?:配置|显卡|机器|硬件)",
-    r"\bhow much (?:memory|vram|gpu|ram|time)\b|\b(?:does|will|would|do|can) .*\bfit\b|\bfit (?:in|on|into)\b|\bcan i (?:train|tune|fine-?tune|run|use|do)\b.*|\bhow (?:long|many gpus|many hours)\b|\benough (?:memory|vram|gpu)\b|\bmemory (?:needed|required|requirements?|for|usage)\b|\bvram (?:needed|required|for)\b|\bis .* (?:enough|sufficient)\b|\bestimate\b|\bhow many .{0,20}do i need\b|\b(?:memory|vram)\b\s*[?.]*$",
+    r"\bhow much (?:memory|vram|gpu|ram|time)\b|\b(?:does|will|would|do|can) .*\bfit\b|\bfit (?:in|on|into)\b|\bcan i (?:train|tune|fine-?tune|run|use|do)\b.*|\bhow (?:long|many gpus|many hours)\b|\benough (?:memory|vram|gpu)\b|\bmemory (?:needed|required|requirements?|for|usage)\b|\bvram (?:needed|required|for)\b|\bis .* (?:enough|sufficient)\b|\bestimate\b|\bhow (?:big|large) an? (?:gpu|card|machine)\b|\bhow many .{0,20}do i need\b|\b(?:memory|vram)\b\s*[?.]*$",
 )
 TROUBLE = _any(
-    r"报错|出错|错误|异常|崩(?:溃|了)|挂(?:了|掉)|卡(?:住|死)|死机|不(?:收敛|下降|降|学|动|变|工作)|没(?:有)?(?:收敛|下降|效果|变化|反应)|爆(?:显存|内存|了|炸)|显存(?:溢出|爆|不足|不够)|内存溢出|发散|飙升|突然(?:变|升|涨|高)|乱码|复读|重复(?:输出|回答|生成|同)|变(?:傻|笨|差|慢)|遗忘|过拟合|欠拟合|(?:loss|损失).{0,6}(?:不动|异常|波动|震荡|上升|升高|飞|炸|很[高大低小]|为?\s*0|是\s*0|一直)|太慢|很慢|效果(?:很|太|不)(?:差|好)|停不下来|不停(?:地)?(?:说|生成|输出)|空(?:回答|输出)|胡说|答非所问|怎么办",
-    r"\bnan\b|\binf\b|\boom\b|\bloss\b.{0,24}\b(?:goes? up|going up|went up|jump\w*|ris(?:es|ing)|rose|increas\w*|climb\w*|shoots?|shot up|flat|plateau\w*|oscillat\w*|zero)\b",
+    r"报错|出错|错误|异常|崩(?:溃|了)|挂(?:了|掉)|卡(?:住|死)|死机|不(?:收敛|下降|降|学|动|变|工作)|没(?:有)?(?:收敛|下降|效果|变化|反应)|爆(?:显存|内存|了|炸)|显存(?:溢出|爆|不足|不够)|内存溢出|发散|飙升|突然(?:变|升|涨|高)|乱码|复读|重复(?:输出|回答|生成|同)|变(?:傻|笨|差|慢)|遗忘|过拟合|欠拟合|(?:loss|损失).{0,6}(?:不动|异常|波动|震荡|上升|升高|飞|炸|很[高大低小]|为?\s*0|是\s*0|一直)|太慢|很慢|效果(?:很|太|不)(?:差|好)|停不下来|上不去|一直(?:是|为)?(?:空|不变|不动)|不停(?:地)?(?:说|生成|输出)|空(?:回答|输出)|胡说|答非所问|怎么办",
+    r"\bnan\b|\binf\b|\boom\b|\bloss\b.{0,24}\b(?:stays? at|stuck at|remains?|goes? up|going up|went up|jump\w*|ris(?:es|ing)|rose|increas\w*|climb\w*|shoots?|shot up|flat|plateau\w*|oscillat\w*|zero)\b",
     r"\b(?:crash\w*|error|exception|traceback|diverg\w*|explod\w*|explosion|spik\w*|stuck|hang(?:s|ing)?|hung|froze|too slow|very slow|so slow|overfit\w*|underfit\w*|gibberish|garbage|repeat(?:s|ing)? (?:itself|the)|forgets|forgot|worse|went wrong|going wrong|what's wrong|is wrong|fails?|failed|failing|broken|out of memory)\b|\b(?:not|isn't|doesn't|won't|never|stopped) (?:\w+ )?(?:converg\w*|learn\w*|decreas\w*|drop\w*|improv\w*|work\w*|go\w* down|stop\w*|mov\w*|chang\w*)",
 )
 TUNE = _any(

@@ -186,7 +186,7 @@ def _is_possible(intent: Intent, reading: Reading, known: Known) -> bool:
         return known.has_run
     if intent is Intent.start:
         return known.has_plan and not reading.question
-    return intent is not Intent.compare_runs or len(reading.runs) >= 2
+    return intent is not Intent.compare_runs or known.has_run
 
 
 def _first(table: tuple[tuple[Intent, bool], ...]) -> Intent | None:
@@ -237,7 +237,7 @@ _REFUSED = re.compile(
 
 def _acts(reading: Reading, words: str, known: Known) -> Intent | None:
     """Wishes for something to be done; a question is not one unless it is a polite request."""
-    computes = bool(i.ESTIMATE.search(words) and (reading.machine or reading.model))
+    computes = bool(i.ESTIMATE.search(words) and (reading.machine or reading.model or sizes(words)))
     asked = reading.question and (computes or not i.POLITE.search(words))
     wants = not asked and not i.WHY.search(words)
     negated = bool(_REFUSED.search(words))
@@ -275,6 +275,8 @@ def _asks(reading: Reading, words: str, known: Known) -> Intent | None:
     subject = bool(reading.model or sized or reading.unclear or (known.has_plan and not defines))
     memory = re.search(r"显存|内存|\b(?:memory|vram)\b", words, re.I)
     asked = reading.question or bool(memory) or not i.TUNE.search(words)
+    own = bool(i.OWN_MACHINE.search(words) and re.search(r"显存|卡|gpu|vram|memory", words, re.I))
+    owns = own and not (reading.model or sized)
     tells_machine = reading.machine is not None and not reading.question
     return _first(
         (
@@ -291,6 +293,7 @@ def _asks(reading: Reading, words: str, known: Known) -> Intent | None:
             (Intent.list_runs, bool(i.LIST_RUNS.search(words))),
             (Intent.list_files, bool(i.LIST_FILES.search(words))),
             (Intent.see_data, bool(reading.data) and bool(i.SEE_DATA.search(words)) and asked),
+            (Intent.see_machine, owns and asked),
             (Intent.estimate, bool(i.ESTIMATE.search(words)) and subject and asked),
             (Intent.see_machine, bool(i.SEE_MACHINE.search(words)) and not tells_machine),
             (

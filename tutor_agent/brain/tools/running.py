@@ -58,10 +58,11 @@ class CompareRuns(Contract):
 def say_run(view: RunView) -> Text:
     """Describe where a run is and how it does."""
     state = STATES[view.state]
+    steps = f"{view.step} / {view.total_steps}" if view.total_steps else f"{view.step}"
     parts = [
         Text(
-            en=f"{view.name} is {state.en} at step {view.step} of {view.total_steps}.",
-            zh=f"{view.name} {state.zh}，第 {view.step} / {view.total_steps} 步。",
+            en=f"{view.name}: {state.en}, step {steps}.",
+            zh=f"{view.name}：{state.zh}，第 {steps} 步。",
         )
     ]
     figures = [

@@ -120,7 +120,7 @@ def _make(scene: Scene) -> Decision:
         data=state.data_path,
         task=goal.task,
         domain=goal.domain,
-        wish=goal.wish,
+        wish=goal.wish if "wish" in goal.model_fields_set else None,
         skill=goal.skill,
         max_hours=goal.max_hours,
         machine=state.machine_words,

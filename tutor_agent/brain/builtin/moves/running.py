@@ -132,14 +132,23 @@ def list_runs(scene: Scene) -> Decision:
 
 
 def compare_runs(scene: Scene) -> Decision:
-    """Lay two runs side by side."""
+    """Lay two runs side by side: those that were named, else the two newest."""
     done = scene.result("compare_runs")
-    first, second = scene.reading.runs[:2]
-    return (
-        scene.end(done.summary) if done else scene.use("compare_runs", first=first, second=second)
-    )
+    if done is not None:
+        return scene.end(done.summary)
+    named = scene.reading.runs
+    if len(named) < 2:
+        listed = scene.result("list_runs")
+        if listed is None:
+            return scene.use("list_runs")
+        newest = [str(row["name"]) for row in as_rows(scene.data("list_runs").get("runs"))]
+        named = tuple(reversed(newest[:2]))
+        if len(named) < 2:
+            return scene.end(listed.summary, _ONE_RUN if listed.ok else None)
+    return scene.use("compare_runs", first=named[0], second=named[1])
 
 
+_ONE_RUN = Text(en="It takes two runs to compare.", zh="至少要有两次运行才能比较。")
 ASK_REPAIR = Text(
     en="Shall I repair it? Say *fix it* and I show what would change before anything starts.",
     zh="要我修复吗？说“修一下”，我会先给你看要改什么，再请你确认。",
