@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tutor_agent.brain.builtin.changes import find_changes
-from tutor_agent.brain.builtin.intents import repaired
+from tutor_agent.brain.builtin.typos import repaired
 
 SETS = [
     ("学习率调到 1e-5", {"optim.learning_rate": 1e-5}),

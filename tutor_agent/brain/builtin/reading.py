@@ -26,6 +26,7 @@ from tutor_agent.brain.builtin.slots import (
     find_wish,
     unclear_model,
 )
+from tutor_agent.brain.builtin.typos import repaired
 
 if TYPE_CHECKING:
     from tutor_agent.core.changes import Entry
@@ -126,7 +127,7 @@ def read_message(words: str, known: Known) -> Reading:
     plain = without(said, places)
     reading = _slots(Reading(words, said, "", language, places=tuple(places)), plain)
     reading = replace(reading, plan_field=_topic(reading))
-    return replace(reading, intent=_classify(reading, i.repaired(plain), known))
+    return replace(reading, intent=_classify(reading, repaired(plain), known))
 
 
 def _slots(reading: Reading, plain: str) -> Reading:
@@ -135,7 +136,7 @@ def _slots(reading: Reading, plain: str) -> Reading:
     rest = _blanked(rest, machine)
     model = find_model_name(rest)
     rest = _blanked(rest, model)
-    mended = i.repaired(rest)
+    mended = repaired(rest)
     hours = find_hours(rest)
     timed = re.sub(r"\d[\d.]*\s*(?:个)?(?:小时|分钟|hours?|minutes?|mins?|h)\b", " ", mended)
     picked = _PICK.match(plain)
