@@ -146,6 +146,72 @@ def test_a_user_error_ends_the_run_with_its_explanation(
     assert "q_proj" in end["text_zh"]
 
 
+@pytest.mark.parametrize("skill", ["lora", "full-fine-tuning"])
+def test_recomputing_activations_changes_no_loss(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch, skill: str
+) -> None:
+    kept = tiny.make_run(tmp_path, skill, "kept")
+    shutil.copy(tmp_path / "kept.jsonl", tmp_path / "recomputed.jsonl")
+    recomputed = tiny.make_run(tmp_path, skill, "recomputed", launch__checkpointing=True)
+    for run in (kept, recomputed):
+        assert tiny.train_here(monkeypatch, run, llama) == 0
+    assert tiny.losses(recomputed) == pytest.approx(tiny.losses(kept), abs=2e-5)
+
+
+@pytest.mark.parametrize("skill", list(TRAINED))
+def test_half_precision_on_a_cpu_only_when_the_plan_says_so(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch, skill: str
+) -> None:
+    run = tiny.make_run(tmp_path, skill, model__dtype="bf16")
+    assert tiny.train_here(monkeypatch, run, llama) == 0, tiny.ending(run)
+    assert tiny.events(run, "run_started")[0].payload["dtype"] == "bf16"
+    assert tiny.losses(run)[-1] < tiny.losses(run)[0]
+
+
+def test_training_ends_early_when_nothing_improves(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.make_run(
+        tmp_path,
+        optim__learning_rate=1e-12,
+        optim__max_steps=12,
+        evaluation__every=1,
+        evaluation__early_stopping=2,
+    )
+    assert tiny.train_here(monkeypatch, run, llama) == 0
+    assert tiny.ending(run)["state"] == "completed"
+    assert len(tiny.events(run, "step")) < 12
+    assert any("Stopped early" in str(e.payload["text_en"]) for e in tiny.events(run, "note"))
+    assert tiny.events(run, "evaluation")[-1].payload["phase"] == "after"
+
+
+def test_the_stop_file_stops_with_a_checkpoint_and_no_result(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.make_run(tmp_path)
+    (run / "STOP").touch()
+    assert tiny.train_here(monkeypatch, run, llama) == 0
+    assert tiny.ending(run)["state"] == "stopped"
+    assert is_good(run / "checkpoints" / "checkpoint-1")
+    assert not (run / "result").exists()
+
+
+def test_an_adapter_names_its_base_and_a_result_knows_where_to_stop(
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    adapter = tiny.make_run(tmp_path, "lora", "adapter", model__source="someone/tiny")
+    tiny.train_here(monkeypatch, adapter, llama)
+    config = json.loads((adapter / "result" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == "someone/tiny"
+    shutil.copy(tmp_path / "adapter.jsonl", tmp_path / "whole.jsonl")
+    whole = tiny.make_run(tmp_path, "full-fine-tuning", "whole")
+    tiny.train_here(monkeypatch, whole, llama)
+    told = json.loads((whole / "result" / "generation_config.json").read_text(encoding="utf-8"))
+    assert told["eos_token_id"] == tiny.tokenizer().eos_token_id
+
+
 def test_only_the_needed_checkpoints_stay(
     tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

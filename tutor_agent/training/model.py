@@ -75,8 +75,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def load_model(plan: Plan, folder: Path, precision: Precision) -> PreTrainedModel:
-    """Load the weights in `folder` with every parameter frozen; a skill then chooses what moves.
+def load_model(plan: Plan, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """Load the weights in `folder` as `dtype`, all frozen; a skill then chooses what moves.
 
     Raises:
         NotPossibleError: The attention kernel is not available here.
@@ -92,7 +92,7 @@ def load_model(plan: Plan, folder: Path, precision: Precision) -> PreTrainedMode
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
-            dtype=precision.weights,
+            dtype=dtype,
             attn_implementation=_ATTENTION[plan.model.attention],
             local_files_only=True,
         )
@@ -113,6 +113,13 @@ def train_weights(parameters: Iterable[torch.nn.Parameter]) -> None:
     for parameter in parameters:
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
+
+
+def settle_frozen(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Keep the weights that do not move in `dtype`: they need no finer steps."""
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
 
 
 def blocks_of(model: PreTrainedModel) -> torch.nn.ModuleList:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
+from tutor_agent.core.storage import write_atomic
 from tutor_agent.core.text import Text
 from tutor_agent.data.collate import Collator, Items, one_each, pack
 from tutor_agent.training.arguments import make_arguments, total_steps
@@ -135,16 +136,23 @@ def train(run: TrainingRun, trainer: TutorTrainer) -> bool:
     return not run.stop.stopped
 
 
-def save_result(run: TrainingRun, trainer: TutorTrainer, dtype: torch.dtype | None = None) -> Path:
+def save_result(
+    run: TrainingRun,
+    trainer: TutorTrainer,
+    ends: tuple[int, ...],
+    dtype: torch.dtype | None = None,
+) -> Path:
     """Write the kept weights and the tokenizer to `result`.
 
     Args:
         run: The attempt.
         trainer: Holds the kept weights.
+        ends: Tokens that end an answer; whoever serves the result has to stop at them.
         dtype: Precision of the weights on disk; they are rounded to it here too, so that what is judged
             afterwards is what was saved.
     """
     folder = run.options.run / "result"
+    _let_it_stop(trainer.body, ends)
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if dtype is not None and not sharded:
         model: torch.nn.Module = trainer.body
@@ -156,9 +164,25 @@ def save_result(run: TrainingRun, trainer: TutorTrainer, dtype: torch.dtype | No
     else:
         trainer.save_model(str(folder))
     trainer.accelerator.wait_for_everyone()
-    (folder / "training_args.bin").unlink(missing_ok=True)
+    if trainer.args.process_index == 0:
+        (folder / "training_args.bin").unlink(missing_ok=True)
+        _name_base(folder, run.plan.model.source, run.plan.model.revision)
     run.result = folder
     return folder
+
+
+def _let_it_stop(model: Any, ends: tuple[int, ...]) -> None:
+    if getattr(model, "generation_config", None) is not None:
+        model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else list(ends)
+
+
+def _name_base(folder: Path, source: str, revision: str) -> None:
+    """Name the model that an adapter belongs to by its id: the local folder is of no use elsewhere."""
+    path = folder / "adapter_config.json"
+    if path.is_file():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config |= {"base_model_name_or_path": source, "revision": revision}
+        write_atomic(path, json.dumps(config, indent=2, ensure_ascii=False))
 
 
 class _AtBegin(TrainerCallback):

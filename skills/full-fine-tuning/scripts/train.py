@@ -12,6 +12,8 @@ from tutor_agent.core.ranks import enter_rank
 # Before the heavy imports: from here on this process is on record and its output is kept.
 PLACE = enter_rank()
 
+import torch  # noqa: E402
+
 from tutor_agent.core.contract import Contract  # noqa: E402
 from tutor_agent.data.audit import refuse_unlearnable  # noqa: E402
 from tutor_agent.data.prepare import prepare  # noqa: E402
@@ -51,7 +53,7 @@ def main() -> int:
         refuse_unlearnable(data.audit)
 
         # Every weight moves, in fp32; the products are computed in the plan's precision.
-        model = load_model(run.plan, options.model, precision)
+        model = load_model(run.plan, options.model, torch.float32)
         train_weights(model.parameters())
         audit = audit_trainable(model)
         refuse_pointless(audit, router_allowed=True)
@@ -61,7 +63,7 @@ def main() -> int:
 
         judge(run, trainer, data, "before")
         if train(run, trainer):
-            save_result(run, trainer, dtype_on_disk(options.model))
+            save_result(run, trainer, data.encoder.ends, dtype_on_disk(options.model))
             judge(run, trainer, data, "after")
     return run.exit_code
 

@@ -12,6 +12,7 @@ from tutor_agent.core.ranks import enter_rank
 # Before the heavy imports: from here on this process is on record and its output is kept.
 PLACE = enter_rank()
 
+import torch  # noqa: E402
 from pydantic import Field  # noqa: E402
 
 from tutor_agent.core.contract import Contract  # noqa: E402
@@ -24,6 +25,7 @@ from tutor_agent.training.model import (  # noqa: E402
     load_model,
     load_tokenizer,
     precision_of,
+    settle_frozen,
     train_top,
 )
 from tutor_agent.training.session import (  # noqa: E402
@@ -60,13 +62,14 @@ def main() -> int:
         refuse_unlearnable(data.audit)
 
         # The backward pass ends at the lowest block that moves: this is where the memory is saved.
-        model = load_model(run.plan, options.model, precision)
+        model = load_model(run.plan, options.model, torch.float32)
         train_top(
             model,
             settings.train_last,
             embeddings=settings.train_embeddings,
             head=settings.train_head,
         )
+        settle_frozen(model, precision.weights)
         audit = audit_trainable(model)
         refuse_pointless(audit, router_allowed=True)
 
@@ -75,7 +78,7 @@ def main() -> int:
 
         judge(run, trainer, data, "before")
         if train(run, trainer):
-            save_result(run, trainer, dtype_on_disk(options.model))
+            save_result(run, trainer, data.encoder.ends, dtype_on_disk(options.model))
             judge(run, trainer, data, "after")
     return run.exit_code
 

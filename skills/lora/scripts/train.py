@@ -41,7 +41,7 @@ def main() -> int:
         refuse_unlearnable(data.audit)
 
         # Frozen weights, and adapters that move.
-        frozen = load_model(run.plan, options.model, precision)
+        frozen = load_model(run.plan, options.model, precision.weights)
         model, notes = add_adapters(frozen, settings)
         audit = audit_trainable(model)
         refuse_pointless(audit, router_allowed=False)
@@ -53,7 +53,7 @@ def main() -> int:
 
         judge(run, trainer, data, "before")
         if train(run, trainer):
-            save_result(run, trainer)
+            save_result(run, trainer, data.encoder.ends)
             judge(run, trainer, data, "after")
     return run.exit_code
 
