@@ -257,7 +257,7 @@ async def test_long_answer_is_frozen_in_parts(make_app: MakeApp) -> None:
         async def answer(self, words: str, approve: Approve) -> AsyncIterator[TalkEvent]:
             for start in range(0, len(text), 400):
                 yield Said(text=text[start : start + 400])
-                await asyncio.sleep(0.03)
+                await pilot.pause(0.03)
 
     app = make_app("en", LongTalk)
     async with app.run_test(size=WIDE) as pilot:
