@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from tutor_agent.core.changes import flatten
 from tutor_agent.core.text import Text
+from tutor_agent.runs.report import repair_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -270,7 +271,9 @@ def run_lines(run: RunView, language: Language) -> Iterator[str]:
 
 
 def result_lines(run: RunView, language: Language) -> Iterator[str]:
-    """Describe what training changed on held-out rows."""
+    """Describe what training changed on held-out rows, and whether a repair worked."""
+    if outcome := repair_verdict(run):
+        yield f"  {outcome.pick(language)}"
     before, after = run.held_out_before, run.held_out_after
     if before is not None and after is not None:
         change = (after - before) / before if before else 0.0

@@ -48,6 +48,8 @@ class Status(Contract):
     """Why it is in this state, when that is not plain."""
     cause: str | None = None
     """Slug of the fault that ended it, when one was found."""
+    fault_gone: bool | None = None
+    """For a repaired run that has ended: whether the fault of its parent is gone."""
     updated: float = 0.0
     """Unix time of this record."""
     supervisor: ProcessId | None = None

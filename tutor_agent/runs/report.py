@@ -49,6 +49,14 @@ _BEFORE = Text(en="before", zh="训练前")
 _AFTER = Text(en="after", zh="训练后")
 _REFERENCE = Text(en="in the data", zh="数据中的答案")
 _LABELLED = Text(en="{label}: {answer}", zh="{label}：{answer}")
+_GONE = Text(
+    en="The repair worked: the fault of {parent} did not come back.",
+    zh="修复有效：{parent} 的故障没有再出现。",
+)
+_BACK = Text(
+    en="The repair did not work: the fault of {parent} came back.",
+    zh="修复无效：{parent} 的故障又出现了。",
+)
 _BETTER = Text(
     en="On rows it never saw, the tuned model's loss is {change:.1%} lower than before.",
     zh="在从未见过的样本上，微调后的模型损失比训练前低 {change:.1%}。",
@@ -75,9 +83,17 @@ def verdict(view: RunView) -> Text | None:
     return _BETTER.format(change=change) if change > 0 else _WORSE.format(change=-change)
 
 
+def repair_verdict(view: RunView) -> Text | None:
+    """Say whether the repair worked; None for a run that repairs nothing, or too young to tell."""
+    if view.fault_gone is None or view.parent is None:
+        return None
+    return (_GONE if view.fault_gone else _BACK).format(parent=view.parent)
+
+
 def _part(view: RunView, lineage: Lineage, language: Language) -> str:
     lines = ["## English" if language == "en" else "## 中文", ""]
-    said = [text.pick(language) for text in (verdict(view), view.reason) if text is not None]
+    texts = (verdict(view), repair_verdict(view), view.reason)
+    said = [text.pick(language) for text in texts if text is not None]
     lines += [*said, ""] if said else []
     lines += [_TABLE.pick(language), "|---|---|", *_rows(view, lineage, language), ""]
     lines += [f"### {_FINDINGS.pick(language)}", "", *_findings(view.findings, language)]

@@ -31,6 +31,7 @@ from tutor_agent.runs.follow import Follower
 from tutor_agent.runs.launch.argv import rank_environment
 from tutor_agent.runs.launch.record import Launch
 from tutor_agent.runs.observe import observe
+from tutor_agent.runs.outcome import fault_gone
 from tutor_agent.runs.processes import living, ranks_of, send, sweep, wait_until
 from tutor_agent.runs.progress import Progress
 from tutor_agent.runs.report import write_report
@@ -254,6 +255,7 @@ class Supervisor:
         changes = {"state": outcome.state, "reason": outcome.reason, "step": self._progress.step}
         if outcome.state in {"halted", "failed"}:
             changes["cause"] = _guarded(lambda: self._diagnose(fates), None)
+        changes["fault_gone"] = _guarded(lambda: fault_gone(self._folder), None)
         self._write_end(self._status.model_copy(update=changes))
 
     def _diagnose(self, fates: tuple[RankFate, ...]) -> str | None:
@@ -278,7 +280,12 @@ class Supervisor:
         wait_until(lambda: self._write(status), _DISK_SECONDS)
 
     def _report(self, status: Status) -> None:
-        changes = {"state": status.state, "reason": status.reason, "seconds_left": None}
+        changes = {
+            "state": status.state,
+            "reason": status.reason,
+            "fault_gone": status.fault_gone,
+            "seconds_left": None,
+        }
         write_report(self._folder, read_run(self._folder.path).model_copy(update=changes))
 
 

@@ -100,6 +100,8 @@ class RunView(Figures):
     """Checkpoint that a resume would go on from."""
     parent: str | None = None
     """The run it was repaired or continued from."""
+    fault_gone: bool | None = None
+    """For a repaired run that has ended: whether the fault of its parent is gone."""
 
     @property
     def active(self) -> bool:
@@ -222,6 +224,7 @@ def _view(folder: RunFolder, plan: Plan, progress: Progress) -> RunView:
         cause=status.cause,
         last_good=str(good) if good else None,
         parent=folder.load_lineage().parent,
+        fault_gone=status.fault_gone,
         **figures.model_dump(),
     )
 
