@@ -52,5 +52,12 @@ def number(value: object) -> str:
 
 
 def listed(texts: list[Text]) -> Text:
-    """Join sentences: a space between English ones, none between Chinese ones."""
-    return Text(en=" ".join(t.en for t in texts if t.en), zh="".join(t.zh for t in texts if t.zh))
+    """Join sentences, each with its full stop: a space between English ones, none between Chinese ones."""
+    return Text(
+        en=" ".join(_ended(text.en, ".") for text in texts if text.en),
+        zh="".join(_ended(text.zh, "。") for text in texts if text.zh),
+    )
+
+
+def _ended(words: str, stop: str) -> str:
+    return words if words.rstrip()[-1:] in ".!?:。！？：…" else words.rstrip() + stop
