@@ -30,7 +30,7 @@ def test_durations(hours: float, en: str, zh: str) -> None:
         (1.5e-5, "1.5e-5"),
         (0.1, "0.1"),
         (3.0, "3"),
-        (-1e-3, "-0.001"),
+        (-1e-3, "-1e-3"),
         (0.0, "0"),
         (math.nan, "nan"),
         (None, "—"),
