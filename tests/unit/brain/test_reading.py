@@ -144,6 +144,9 @@ SLOTS = [
     ("as cheap as possible", {"wish": "cost"}),
     ("做一个情感分析", {"task": "classification"}),
     ("summarize news articles", {"task": "summarization"}),
+    ("别用 LoRA，用冻结", {"skill": "layer-freezing"}),
+    ("不要 LoRA", {"skill": None}),
+    ("为什么不用全参", {"skill": "full-fine-tuning"}),
     ("医疗领域的问答", {"domain": "医疗", "task": "qa"}),
 ]
 
@@ -204,3 +207,15 @@ def test_a_choice_counts_only_when_it_was_offered() -> None:
     assert read_message("2", Known(choices=3)).intent == "pick"
     assert read_message("第二个", Known(choices=3)).pick == 2
     assert read_message("5", Known(choices=3)).intent != "pick"
+
+
+def test_a_goal_in_a_sentence_gives_its_wishes_and_fields() -> None:
+    from tutor_agent.brain.builtin.goal import understand_goal
+
+    goal, change = understand_goal(
+        "微调一个客服模型，别用 LoRA，用冻结，学习率 1e-5，半小时内跑完", "en"
+    )
+    assert (goal.task, goal.skill, goal.language) == ("chat", "layer-freezing", "zh")
+    assert goal.max_hours == 0.5
+    assert change.paths == ("skill", "optim.learning_rate")
+    assert understand_goal("  ", "zh")[1].entries == ()

@@ -140,15 +140,18 @@ def _slots(reading: Reading, plain: str) -> Reading:
     hours = find_hours(rest)
     timed = re.sub(r"\d[\d.]*\s*(?:个)?(?:小时|分钟|hours?|minutes?|mins?|h)\b", " ", mended)
     picked = _PICK.match(plain)
+    changes = find_changes(timed if hours is not None else mended)
+    asked = bool(i.QUESTION.search(plain))
+    chosen = next((str(c.value) for c in changes if c.path == "skill"), None)
     return replace(
         reading,
-        question=bool(i.QUESTION.search(plain)),
+        question=asked,
         model=model[0] if model else None,
         unclear=None if model else unclear_model(rest),
         machine=machine[0] if machine else None,
-        changes=find_changes(timed if hours is not None else mended),
+        changes=changes,
         task=find_task(mended),
-        skill=find_skill(mended),
+        skill=chosen or (find_skill(mended) if asked else None),
         wish=find_wish(mended),
         domain=find_domain(mended),
         hours=hours,
