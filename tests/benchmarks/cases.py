@@ -15,8 +15,12 @@ from typing import Any
 
 import yaml
 
-from tutor_agent.diagnose.rank import diagnose
+from tutor_agent.diagnose.faults import load_faults
+from tutor_agent.diagnose.likeness import sayings
+from tutor_agent.diagnose.observations import Observations
+from tutor_agent.diagnose.rank import THRESHOLD, candidates, diagnose
 from tutor_agent.diagnose.readers import read_text
+from tutor_agent.diagnose.signs import Scene
 
 
 def answers(case: dict[str, Any]) -> list[str]:
@@ -27,6 +31,19 @@ def answers(case: dict[str, Any]) -> list[str]:
     if result.verdict != "fault":
         return [result.verdict]
     return [finding.cause for finding in result.findings]
+
+
+def score_sayings() -> None:
+    """Print how often a complaint of a card finds it again while that complaint is left out."""
+    ranks: list[int] = []
+    for card in load_faults():
+        for saying in card.sayings:
+            likeness = sayings().like(saying, apart_from=saying)
+            ranked = candidates(Scene(Observations(symptom=saying), likeness), least=THRESHOLD / 2)
+            causes = list(dict.fromkeys(candidate.fault.cause for candidate in ranked))
+            ranks.append(causes.index(card.cause) if card.cause in causes else len(causes) + 99)
+    first, third = (sum(rank < limit for rank in ranks) / len(ranks) for limit in (1, 3))
+    print(f"complaints, each left out once: n {len(ranks)}  top-1 {first:.1%}  top-3 {third:.1%}")
 
 
 def main() -> int:
@@ -64,6 +81,7 @@ def main() -> int:
         print(
             f"{key:16} n {len(results):3}  top-1 {first / len(results):6.1%}  top-3 {third / len(results):6.1%}"
         )
+    score_sayings()
     print(
         f"false alarms on healthy cases {false_alarms}; {1000 * seconds / max(1, len(paths)):.1f} ms a case"
     )

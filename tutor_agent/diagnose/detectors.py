@@ -117,25 +117,30 @@ class DriftDetector:
 
 
 class EarlyRiseDetector:
-    """Before drift has enough points: three points in a row far above the best level so far."""
+    """While drift has too few points: the last points lie far above the best level so far."""
 
-    in_a_row = 3
+    last_point = DriftDetector.first_point
+    fewest_above = 3
     factor, rise = 2.0, 2.0
 
     def __init__(self) -> None:
-        self._recent = RollingMedian(3)
+        self._level, self._recent = RollingMedian(3), RollingMedian(5)
         self._best = math.inf
         self._best_step = 0
-        self._above = 0
+        self._above = self._points = 0
 
     def add(self, loss: float, step: int) -> Level | None:
         """Take one loss; return the rise once it has lasted."""
+        self._points += 1
+        if self._points > self.last_point:
+            return None
         limit = max(self.factor * self._best, self._best + self.rise)
         self._above = self._above + 1 if loss > limit else 0
+        self._level.add(loss)
         self._recent.add(loss)
-        if self._recent.median < self._best:
-            self._best, self._best_step = self._recent.median, step
-        if self._above < self.in_a_row:
+        if self._level.median < self._best:
+            self._best, self._best_step = self._level.median, step
+        if self._above < self.fewest_above or self._recent.median <= limit:
             return None
         return Level(now=loss, usual=self._best, step=step, usual_step=self._best_step)
 

@@ -34,6 +34,13 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "set_vocab": ("vocab", "vocab_size", "vocabulary"),
     "set_processes": ("processes", "nproc_per_node", "num_processes", "world_size", "n_gpu"),
 }  # fmt: skip
+_NOT = r"(?!:? ?(?:not|false|none|null|no|unset|missing)\b)"
+_DTYPES = {
+    "bf16": re.compile(rf"\bbf16\b{_NOT}|bfloat16"),
+    "fp16": re.compile(rf"\bfp16\b{_NOT}|(?<!b)float16|\bhalf\b"),
+    "fp32": re.compile(rf"\bfp32\b{_NOT}|float32"),
+}
+_SAID_EPOCHS = re.compile(r"(\d+)\+?\s*(?:个|more)?\s*(?:epochs?\b|轮)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?P<unit>k|w|万|千|M)?(?![\w.]\d)")
 _UNITS = {"k": 1e3, "千": 1e3, "w": 1e4, "万": 1e4, "M": 1e6}
 
@@ -51,7 +58,7 @@ def figures(seen: Observations) -> dict[str, Series]:
     known |= {name: Series.of([v]) for name, v in _learning_rate(seen, known).items()}
     known |= {name: Series.of([v]) for name, v in _halt(seen).items()}
     known |= {name: Series.of([v]) for name, v in _batch(known).items()}
-    known["passes"] = Series.of([_passes(known)])
+    known["passes"] = Series.of([_passes(known, seen.symptom)])
     known["steps_done"] = Series.of([_steps_done(known)])
     return known
 
@@ -71,15 +78,17 @@ def method_of(seen: Observations) -> str:
 
 
 def dtype_of(seen: Observations) -> str:
-    """Return bf16, fp16, fp32, or nothing when neither settings nor log tell."""
-    settings = f"{seen.settings}\n{seen.symptom.lower()}"
-    if re.search(r"\bbf16: true|bfloat16|dtype: bf16|\bbf16\b(?!: (?:not|false))", settings):
-        return "bf16"
-    if re.search(
-        r"fp16: (?:true|enabled)|float16|dtype: fp16|\bfp16\b(?!: (?:not|false))|half", settings
-    ):
-        return "fp16"
-    return "fp32" if re.search(r"fp32|float32", settings) else _dtype_in_text(seen)
+    """Return bf16, fp16, fp32, or nothing when neither settings, words nor log tell."""
+    found = _dtypes(seen.settings)
+    if not found:
+        said = _dtypes(seen.symptom.lower())
+        found = said if len(said) == 1 else []
+    return found[0] if found else _dtype_in_text(seen)
+
+
+def _dtypes(words: str) -> list[str]:
+    """Return the compute precisions that settings or a sentence name and do not deny."""
+    return [name for name, pattern in _DTYPES.items() if pattern.search(words)]
 
 
 def _dtype_in_text(seen: Observations) -> str:
@@ -151,11 +160,12 @@ def _learning_rate(seen: Observations, known: dict[str, Series]) -> dict[str, fl
     return {"peak_lr": peak, "usual_lr": usual, "lr_ratio": peak / usual}
 
 
-def _passes(known: dict[str, Series]) -> float:
-    """Return how many epochs were trained, or planned where the log does not say."""
-    logged = [*known["epoch"].finite] if "epoch" in known else []
-    planned = known.get("set_epochs")
-    return max(*logged, *(planned.values if planned else []), 0.0, 0.0)
+def _passes(known: dict[str, Series], symptom: str) -> float:
+    """Return how many epochs were trained: logged, said, or planned where nothing else is known."""
+    logged = known["epoch"].finite if "epoch" in known else []
+    said = [float(word) for word in _SAID_EPOCHS.findall(symptom)]
+    planned = known["set_epochs"].values if "set_epochs" in known else []
+    return max([*logged, *said, *planned], default=0.0)
 
 
 _FLAGS: dict[str, Callable[[Observations], bool]] = {

@@ -14,9 +14,9 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 _NAMES: dict[str, tuple[str, ...]] = {
-    "loss": ("loss", "train_loss", "training_loss", "train/loss", "lm_loss", "损失", "训练损失"),
+    "loss": ("loss", "train", "train_loss", "training_loss", "train/loss", "lm_loss", "损失", "训练损失"),
     "eval_loss": (
-        "eval_loss", "val_loss", "valid_loss", "validation_loss", "eval/loss", "val/loss", "dev_loss",
+        "eval_loss", "val", "valid", "val_loss", "valid_loss", "validation_loss", "eval/loss", "val/loss", "dev_loss",
         "test_loss", "验证损失",
     ),
     "grad_norm": ("grad_norm", "gradient_norm", "gnorm", "grad norm", "train/grad_norm", "梯度范数"),
@@ -64,6 +64,7 @@ _SCALE = re.compile(r"reducing to (?P<value>[\d.eE+]+)")
 _PER_POINT = ("loss", "eval_loss", "grad_norm", "learning_rate", "tokens_per_second", "memory_gib",
               "metric_up", "metric_down", "general_metric")  # fmt: skip
 _STEPLESS_GAP = 1.0
+_PARTS = re.compile(r"[;；]\s+|。")
 
 
 def number(word: str) -> float:
@@ -117,8 +118,15 @@ class MetricReader:
         scale = _SCALE.search(line)
         if scale:
             self._add("loss_scale", number(scale["value"]))
+        parts = _PARTS.split(line) if "{" not in line else []
+        if len(parts) > 1:
+            held = [self._read_line(part) for part in parts]
+            return any(held)
+        return self._read_line(line, told=bool(scale))
+
+    def _read_line(self, line: str, *, told: bool = False) -> bool:
         found = line_metrics(line)
-        if found.keys() & set(_PER_POINT) or ("loss_scale" in found and not scale):
+        if found.keys() & set(_PER_POINT) or ("loss_scale" in found and not told):
             self.add_point(found)
             return True
         return self._read_arrows(line)
