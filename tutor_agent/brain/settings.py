@@ -3,43 +3,12 @@
 from __future__ import annotations
 
 import os
-import tomllib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from tutor_agent.core.contract import Contract
-from tutor_agent.core.errors import UnreadableError
-from tutor_agent.core.resources import config_dir
+from tutor_agent.core.settings import OLLAMA, LlmSettings, load_settings, with_usual
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
-
-_OLLAMA = "http://localhost:11434/v1"
-
-
-class LlmSettings(Contract):
-    """How to reach a language model. Keys are never stored: `api_key_env` names a variable."""
-
-    provider: Literal["deepseek", "openai", "ollama", "none"]
-    """deepseek; openai for any compatible server; ollama; none for the built-in brain alone."""
-    model: str = ""
-    """Name of the model at the provider."""
-    base_url: str | None = None
-    """Address of the server; the provider's own when absent."""
-    api_key_env: str | None = None
-    """Environment variable that holds the key."""
-    timeout: float = Field(default=120.0, gt=0)
-    """Seconds until a request is given up."""
-    first_word: float = Field(default=60.0, gt=0)
-    """Seconds until the first word must have come."""
-    requests: int = Field(default=30, ge=1)
-    """Requests to the model in one turn at most."""
-    turns: int = Field(default=20, ge=1)
-    """Earlier turns that are sent along."""
-    share_rows: bool = False
-    """Whether rows of your data may be sent to the model."""
 
 
 def load_llm(environment: Mapping[str, str] | None = None) -> LlmSettings | None:
@@ -51,32 +20,8 @@ def load_llm(environment: Mapping[str, str] | None = None) -> LlmSettings | None
     values = os.environ if environment is None else environment
     if values.get("TUTOR_LLM") == "none":
         return None
-    given = _from_file(config_dir() / "config.toml") or _from_environment(values)
+    given = load_settings().llm or _from_environment(values)
     return None if given is None or given.provider == "none" else given
-
-
-def _from_file(path: Path) -> LlmSettings | None:
-    if not path.is_file():
-        return None
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UnreadableError(
-            f"{path} is not readable TOML: {error}. Mend that line.",
-            f"{path} 不是可读的 TOML：{error}。请修正该行。",
-        ) from None
-    table = data.get("llm")
-    return LlmSettings.parse(_completed(table), f"{path} [llm]") if table else None
-
-
-def _completed(table: dict[str, Any]) -> dict[str, Any]:
-    """Fill in what follows from the provider."""
-    usual = {
-        "deepseek": {"model": "deepseek-chat", "api_key_env": "DEEPSEEK_API_KEY"},
-        "openai": {"api_key_env": "OPENAI_API_KEY"},
-        "ollama": {"base_url": _OLLAMA, "model": "qwen3"},
-    }
-    return {**usual.get(str(table.get("provider")), {}), **table}
 
 
 def _from_environment(values: Mapping[str, str]) -> LlmSettings | None:
@@ -93,10 +38,10 @@ def _from_environment(values: Mapping[str, str]) -> LlmSettings | None:
         return None
     if model:
         chosen["model"] = model
-    return LlmSettings.parse(_completed(chosen), "environment")
+    return LlmSettings.parse(with_usual(chosen), "environment")
 
 
 def _ollama_url(values: Mapping[str, str]) -> str:
-    address = values.get("OLLAMA_BASE_URL") or values.get("OLLAMA_HOST") or _OLLAMA
+    address = values.get("OLLAMA_BASE_URL") or values.get("OLLAMA_HOST") or OLLAMA
     address = address if "://" in address else f"http://{address}"
     return address if address.rstrip("/").endswith("/v1") else address.rstrip("/") + "/v1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import locale
 import os
 import tomllib
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -14,22 +14,30 @@ from tutor_agent.core.errors import UnreadableError
 from tutor_agent.core.resources import config_dir
 from tutor_agent.core.text import Language
 
+OLLAMA = "http://localhost:11434/v1"
 
-class LLMSettings(Contract):
-    """A language model that may talk in place of the built-in brain. Keys come from the environment only."""
 
-    provider: Literal["deepseek", "openai", "ollama"]
-    """Kind of server: DeepSeek's API, any OpenAI-compatible one, or Ollama."""
-    model: str
-    """Model name as the server knows it."""
+class LlmSettings(Contract):
+    """How to reach a language model. Keys are never stored: `api_key_env` names a variable."""
+
+    provider: Literal["deepseek", "openai", "ollama", "none"]
+    """deepseek; openai for any compatible server; ollama; none for the built-in brain alone."""
+    model: str = ""
+    """Name of the model at the provider."""
     base_url: str | None = None
     """Address of the server; the provider's own when absent."""
-    key_env: str | None = None
-    """Name of the environment variable that holds the key."""
-    send_data: bool = False
-    """Whether rows of your data may be sent to this server."""
-    request_limit: int = Field(default=30, ge=1)
-    """Requests in one turn at most."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key."""
+    timeout: float = Field(default=120.0, gt=0)
+    """Seconds until a request is given up."""
+    first_word: float = Field(default=60.0, gt=0)
+    """Seconds until the first word must have come."""
+    requests: int = Field(default=30, ge=1)
+    """Requests to the model in one turn at most."""
+    turns: int = Field(default=20, ge=1)
+    """Earlier turns that are sent along."""
+    share_rows: bool = False
+    """Whether rows of your data may be sent to the model."""
 
 
 class Settings(Contract):
@@ -37,9 +45,7 @@ class Settings(Contract):
 
     language: Language | None = None
     """Language of the conversation; that of the system when absent."""
-    theme: Literal["dark", "light"] = "dark"
-    """Colours of the app."""
-    llm: LLMSettings | None = None
+    llm: LlmSettings | None = None
     """The language model, if one is used."""
 
     def speak(self) -> Language:
@@ -58,7 +64,7 @@ def load_settings() -> Settings:
         InvalidPlanError: A key or a value is not allowed.
     """
     path = config_dir() / "config.toml"
-    data: dict[str, object] = {}
+    data: dict[str, Any] = {}
     if path.is_file():
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -67,5 +73,18 @@ def load_settings() -> Settings:
                 f"{path} is not readable TOML: {error}. Mend that line or remove the file.",
                 f"{path} 不是可读的 TOML：{error}。请修正该行或删除该文件。",
             ) from None
-    language = os.environ.get("TUTOR_LANG")
-    return Settings.parse({**data, **({"language": language} if language else {})}, str(path))
+    if isinstance(data.get("llm"), dict):
+        data["llm"] = with_usual(data["llm"])
+    if language := os.environ.get("TUTOR_LANG"):
+        data["language"] = language
+    return Settings.parse(data, str(path))
+
+
+def with_usual(llm: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what follows from the provider: its address, its model, the name of its key."""
+    usual = {
+        "deepseek": {"model": "deepseek-chat", "api_key_env": "DEEPSEEK_API_KEY"},
+        "openai": {"api_key_env": "OPENAI_API_KEY"},
+        "ollama": {"base_url": OLLAMA, "model": "qwen3"},
+    }
+    return {**usual.get(str(llm.get("provider")), {}), **llm}

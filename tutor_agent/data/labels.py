@@ -81,7 +81,15 @@ class Encoder:
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return what the model reads before it answers, cut from the left like a training sample."""
         ids = encode(self.tokenizer, render(self.tokenizer, messages, ask=True))
-        return _keep_end(ids, self.max_length, self.tokenizer.bos_token_id)
+        return self._cut(ids)
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        """Cut `ids` from the left to the longest length; a beginning-of-sequence token stays."""
+        if len(ids) <= self.max_length:
+            return ids
+        if ids[0] == self.tokenizer.bos_token_id:
+            return [ids[0], *ids[len(ids) - self.max_length + 1 :]]
+        return ids[-self.max_length :]
 
     def _text(self, words: str, row: int) -> list[Example]:
         ids = [*self.tokenizer(words)["input_ids"]]
@@ -102,7 +110,7 @@ class Encoder:
             ids, learnt = self._marked(words, spans)
         if self.supervise == "all":
             learnt = [True] * len(ids)
-        cut = _keep_end(ids, self.max_length, self.tokenizer.bos_token_id)
+        cut = self._cut(ids)
         marks = learnt[len(learnt) - len(cut) :]
         ended = any(
             mark and token in self.ends
@@ -185,12 +193,3 @@ class Encoder:
 def filler(token: int) -> Example:
     """Return an example that carries no loss: it fills the last batch of an epoch."""
     return Example(array("l", [token, token]), array("l", [IGNORED, IGNORED]), _FILLER_ROW)
-
-
-def _keep_end(ids: list[int], length: int, bos: int | None) -> list[int]:
-    """Cut `ids` from the left to `length`; a beginning-of-sequence token stays."""
-    if len(ids) <= length:
-        return ids
-    if bos is not None and ids[0] == bos:
-        return [bos, *ids[len(ids) - length + 1 :]]
-    return ids[-length:]

@@ -74,7 +74,8 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
         after = encode(tokenizer, words[words.rfind(_MARKER) + len(_MARKER) :])
         special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
         ends |= dict.fromkeys([token for token in after if token in special][:1])
-    ends |= dict.fromkeys([int(tokenizer.eos_token_id)])
+    own: Any = tokenizer.eos_token_id
+    ends |= dict.fromkeys([int(own)])
     return tuple(ends)
 
 
