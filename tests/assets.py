@@ -81,7 +81,9 @@ def smollm2() -> Path:
     return folder
 
 
-def chatterbot_rows(language: str = "english", *, without: Iterable[str] = ()) -> list[dict[str, str]]:
+def chatterbot_rows(
+    language: str = "english", *, without: Iterable[str] = ()
+) -> list[dict[str, str]]:
     """Return the question and answer pairs of the chatterbot corpus (BSD licence), file by file."""
     rows: list[dict[str, str]] = []
     with zipfile.ZipFile(wheel("chatterbot-corpus==1.3.3")) as archive:

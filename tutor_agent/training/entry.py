@@ -18,12 +18,14 @@ import torch
 from accelerate.utils import DistributedType
 from transformers.utils.logging import disable_progress_bar
 
+from tutor_agent.core.checkpoints import last_good
 from tutor_agent.core.errors import HaltedError, LaunchError, TutorError
 from tutor_agent.core.plan import Plan
 from tutor_agent.core.ranks import RankPlace, attempt_logs
 from tutor_agent.core.storage import write_atomic
 from tutor_agent.core.text import Text
 from tutor_agent.training.checkpoints import is_disk_full
+from tutor_agent.training.guard import REASONS
 from tutor_agent.training.recorder import Recorder
 from tutor_agent.training.stop import SyncStop
 
@@ -124,13 +126,15 @@ class TrainingRun:
                 cause="disk_full",
             )
         halted = isinstance(error, HaltedError)
-        if halted and not self._told(error):
+        if isinstance(error, HaltedError) and error.cause not in REASONS:
+            good = last_good(self.options.run / "checkpoints")
             self.recorder.write(
                 "halted",
+                sync=True,
                 reason=error.cause,
                 text_en=error.text.en,
                 text_zh=error.text.zh,
-                sync=True,
+                last_good=f"{good.parent.name}/{good.name}" if good else None,
             )
         reason, text = self._explain(error)
         self._end("halted" if halted else "failed", reason, text)
@@ -167,14 +171,6 @@ class TrainingRun:
             return False
         lines = events.read_text(encoding="utf-8").splitlines()
         return any('"kind":"evaluation"' in line and '"phase":"before"' in line for line in lines)
-
-    def _told(self, error: HaltedError) -> bool:
-        """Return whether the guard wrote the halt itself, with its scene."""
-        return (self.options.run / "scene" / "scene.json").is_file() and error.cause in {
-            "non_finite_loss",
-            "non_finite_gradient",
-            "diverged",
-        }
 
     def _explain(self, error: BaseException) -> tuple[str, Text]:
         if isinstance(error, HaltedError):

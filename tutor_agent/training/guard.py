@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 
+from tutor_agent.core.text import Text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -34,6 +36,23 @@ _SANE_MARGIN = 0.5
 _HELD_OUT_RISE = 1.3
 _HELD_OUT_MARGIN = 0.25
 """A held-out mean is steadier than the losses of single batches, so less of a rise is allowed."""
+
+
+REASONS: dict[str, Text] = {
+    "non_finite_loss": Text(
+        en="The loss of step {step} is not a finite number; the step was not taken.",
+        zh="第 {step} 步的损失不是有限数；该步未执行。",
+    ),
+    "non_finite_gradient": Text(
+        en="The gradient of step {step} is not finite; the step was not taken.",
+        zh="第 {step} 步的梯度不是有限数；该步未执行。",
+    ),
+    "diverged": Text(
+        en="The loss has risen to {loss:.2f} by step {step}, worse than blind guessing ({chance:.2f}); stopped.",
+        zh="到第 {step} 步损失已升至 {loss:.2f}，比随机猜测（{chance:.2f}）还差；训练已停止。",
+    ),
+}
+"""Why the guard stops a run, in words."""
 
 
 class StepFacts(NamedTuple):

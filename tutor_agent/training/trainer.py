@@ -20,6 +20,7 @@ from tutor_agent.core.storage import write_atomic
 from tutor_agent.core.text import Text
 from tutor_agent.data.collate import Batch, Collator, Item, one_each
 from tutor_agent.data.labels import Example, filler
+from tutor_agent.training.guard import REASONS
 from tutor_agent.training.losses import token_losses
 from tutor_agent.training.metrics import Tally
 from tutor_agent.training.model import pad_id
@@ -33,21 +34,6 @@ if TYPE_CHECKING:
     from tutor_agent.training.checkpoints import Checkpoints
     from tutor_agent.training.guard import Guard, Verdict
     from tutor_agent.training.recorder import Recorder
-
-_REASONS: dict[str, Text] = {
-    "non_finite_loss": Text(
-        en="The loss of step {step} is not a finite number; the step was not taken.",
-        zh="第 {step} 步的损失不是有限数；该步未执行。",
-    ),
-    "non_finite_gradient": Text(
-        en="The gradient of step {step} is not finite; the step was not taken.",
-        zh="第 {step} 步的梯度不是有限数；该步未执行。",
-    ),
-    "diverged": Text(
-        en="The loss has risen to {loss:.2f} by step {step}, worse than blind guessing ({chance:.2f}); stopped.",
-        zh="到第 {step} 步损失已升至 {loss:.2f}，比随机猜测（{chance:.2f}）还差；训练已停止。",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -250,7 +236,7 @@ class TutorTrainer(Trainer):
             write_atomic(
                 scene / "scene.json", json.dumps({**own, "files": files}, ensure_ascii=False)
             )
-        text = _REASONS[verdict].format(step=step, loss=loss, chance=math.log(guard.vocabulary))
+        text = REASONS[verdict].format(step=step, loss=loss, chance=math.log(guard.vocabulary))
         good = last_good(self.watch.checkpoints.folder)
         recorder = self.watch.recorder
         recorder.step = self.state.global_step
