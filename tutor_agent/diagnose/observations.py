@@ -59,7 +59,12 @@ class Observations:
 
     @property
     def words(self) -> str:
-        """What a person wrote: the symptom, and lines of the text that read like prose."""
+        """What a person wrote: the symptom, and lines of the text that read like prose.
+
+        The lines of our own runs were written by programs.
+        """
+        if self.plan is not None:
+            return self.symptom.strip()
         prose = [line for line in self.lines if not _NUMBER_HEAVY.search(line)]
         return "\n".join([self.symptom, *prose[:40]]).strip()
 

@@ -113,7 +113,7 @@ def finding_of(candidate: Candidate, scene: Scene) -> Finding:
         title=fault.title,
         severity=fault.severity,
         confidence=round(candidate.confidence, 3),
-        evidence=tuple(_clean(one.evidence) for one in candidate.held),
+        evidence=tuple(dict.fromkeys(_clean(one.evidence) for one in candidate.held)),
         against=tuple(_clean(one.evidence) for one in candidate.against),
         fixes=tuple(fix for card in fault.fixes if (fix := fix_of(card, scene)) is not None),
         step=None if math.isnan(step) else int(step),
