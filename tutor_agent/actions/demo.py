@@ -42,7 +42,7 @@ _SMALL: dict[str, Any] = {
 _FAULTS: dict[str, dict[str, Any]] = {
     "lr": {
         "optim.learning_rate": 0.05,
-        "optim.warmup": 12,
+        "optim.warmup": 24,
         "evaluation.every": 5,
         "evaluation.early_stopping": None,
     }
