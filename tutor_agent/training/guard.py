@@ -26,7 +26,8 @@ Verdict = Literal["go", "skip", "non_finite_loss", "non_finite_gradient", "diver
 _PATIENCE = 3
 """Steps in a row above the limit before a run counts as diverged; one bad batch is no divergence."""
 _ABOVE_CHANCE = 1.0
-_FAR_ABOVE_FIRST = 3.0
+_BEGAN_WELL = 0.7
+_AT_CHANCE = 0.95
 _MAX_SKIPPED_IN_A_ROW = 5
 _MAX_SCALER_BACKOFFS = 20
 """A fp16 scaler that starts at 2^16 finds its scale in fewer skipped steps than this."""
@@ -161,12 +162,14 @@ class Guard:
 def divergence_limit(vocabulary: int, first: float) -> float:
     """Return the loss that a run in order never stays above.
 
-    Blind guessing costs ln(vocabulary). A run that began well and is now worse than guessing, or
-    several times worse than where it began and no better than guessing, has lost its weights.
+    Blind guessing costs ln(vocabulary). A run that began well below it and is back at guessing has lost
+    its weights, also where the loss settles there and goes no higher; one that began near it has when it
+    is clearly worse.
     """
     chance = math.log(vocabulary)
-    worse_than_chance = max(chance, first) + _ABOVE_CHANCE
-    return min(worse_than_chance, max(chance, _FAR_ABOVE_FIRST * first))
+    if first < _BEGAN_WELL * chance:
+        return _AT_CHANCE * chance
+    return max(chance, first) + _ABOVE_CHANCE
 
 
 def losses_are_sane(losses: Sequence[float]) -> bool:

