@@ -11,8 +11,10 @@ _LOGS = r"(?:log|out|err|txt|ipynb)"
 _ENDING = re.compile(rf"\.(?:(?P<data>{_DATA})|(?P<log>{_LOGS})|(?P<plan>ya?ml))$", re.IGNORECASE)
 _QUOTED = re.compile(r"[\"“”「『`']([^\"“”」』`'\n]+?)[\"“”」』`']")
 _AT = re.compile(r"(?<![\w.])@([^\s，。；！？,;!?]+)")
+# A path may hold spaces, but not these words: they lead to the next thing that is named.
+_BETWEEN = r"\s(?:with|and|on|using|for|to|from|by)\s"
 _ROOTED = re.compile(
-    rf"(?<![\w.~])(?:~|\.{{1,2}})?/[^\n\"'，。；！？,;]*?\.(?:{_DATA}|{_LOGS})(?![A-Za-z0-9])",
+    rf"(?<![\w.~])(?:~|\.{{1,2}})?/(?:(?!{_BETWEEN})[^\n\"'，。；！？,;])*?\.(?:{_DATA}|{_LOGS})(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
 _BARE = re.compile(

@@ -134,7 +134,7 @@ def _slots(reading: Reading, plain: str) -> Reading:
     rest = plain
     machine = find_machine(rest)
     rest = _blanked(rest, machine)
-    model = find_model_name(rest)
+    model = _model_folder(rest, rooted=True) or find_model_name(rest) or _model_folder(rest)
     rest = _blanked(rest, model)
     mended = repaired(rest)
     hours = find_hours(rest)
@@ -159,6 +159,19 @@ def _slots(reading: Reading, plain: str) -> Reading:
         pick=_number(picked["n"]) if picked else None,
         runs=tuple(_RUN.findall(plain)),
     )
+
+
+_TUNED = re.compile(
+    r"模型|微调|训练|\b(?:model|weights|checkpoint|tun(?:e|ing)|fine-?tun\w+|train(?:ing)?)\b", re.I
+)
+
+
+def _model_folder(words: str, *, rooted: bool = False) -> tuple[str, tuple[int, int]] | None:
+    """Return a folder that is spoken of as a model: nobody tunes a folder of anything else."""
+    folders = [f for f in find_folders(words) if not rooted or f.path[0] in "/.~"]
+    if not folders or not _TUNED.search(words):
+        return None
+    return folders[0].path, (folders[0].start, folders[0].end)
 
 
 def _blanked(words: str, found: tuple[str, tuple[int, int]] | None) -> str:
