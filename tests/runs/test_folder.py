@@ -34,7 +34,7 @@ def test_a_new_run_has_all_its_files_and_its_own_number(tmp_path: Path, plan: Pl
     assert read_run(second.path).state == "starting"
     names = {path.name for path in first.path.iterdir()}
     assert names >= {"plan.yaml", "why.yaml", "lineage.json", "environment.json", "status.json"}
-    assert names >= {"logs", "checkpoints", "scene", "result"}
+    assert names >= {"logs", "checkpoints", "scene", "result", "events.jsonl", "findings.jsonl"}
 
 
 def test_a_full_disk_leaves_the_old_status_and_no_half_run(tmp_path: Path, plan: Plan) -> None:

@@ -229,6 +229,8 @@ def create_run(
         save_why(why, draft.why_path)
         write_atomic(draft.lineage, (lineage or Lineage()).model_dump_json(indent=1))
         write_atomic(draft.environment, json.dumps(dict(facts or {}), ensure_ascii=False, indent=1))
+        for log in (draft.events, draft.findings):
+            log.touch()
         write_status(draft, Status(state="starting"))
         return RunFolder(_take_name(draft.path, root, plan.name))
     except BaseException:
