@@ -33,7 +33,10 @@ def make_app(tmp_path: Path) -> Callable[..., TutorApp]:
         language: Language = "zh",
         talk: type[ScriptedTalk] = ScriptedTalk,
         session: str | None = None,
+        *,
+        chosen: bool = True,
     ) -> TutorApp:
-        return TutorApp(Context(tmp_path, language), session, talk=talk)
+        spoken = language if chosen else None
+        return TutorApp(Context(tmp_path, language), session, talk=talk, language=spoken)
 
     return make

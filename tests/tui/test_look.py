@@ -96,7 +96,27 @@ async def test_language_switches_live_and_is_kept(make_app: MakeApp) -> None:
         assert app.context.language == "en"
         assert app.main.prompt.area.placeholder == load_table("en")["prompt.placeholder"]
     assert load_look() == Look(language="en")
-    assert make_app("zh").words.language == "en"
+    assert make_app("zh", chosen=False).words.language == "en"
+
+
+async def test_the_app_follows_the_language_of_the_person(make_app: MakeApp) -> None:
+    app = make_app("en", PlanningTalk, chosen=False)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await say(pilot, app, "我想微调一个小模型")
+        assert app.context.language == "zh"
+        assert app.main.prompt.area.placeholder == load_table("zh")["prompt.placeholder"]
+        await say(pilot, app, "please make the batch smaller")
+        assert app.context.language == "en"
+    assert load_look() == Look()
+
+
+async def test_a_chosen_language_stays(make_app: MakeApp) -> None:
+    app = make_app("en", PlanningTalk)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await say(pilot, app, "我想微调一个小模型")
+        assert app.context.language == "en"
 
 
 async def test_theme_switches_live_and_is_kept(make_app: MakeApp) -> None:

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tutor_agent.actions.context import Context
+    from tutor_agent.core.text import Language
 
 
-def open_app(context: Context, *, plain: bool, resume: bool, session: str | None) -> int:
+def open_app(
+    context: Context,
+    *,
+    plain: bool,
+    resume: bool,
+    session: str | None,
+    language: Language | None,
+) -> int:
     """Start the conversation. Textual would hang on a pipe, so all three streams must be terminals."""
     from tutor_agent.brain.sessions import list_sessions
 
@@ -23,7 +31,7 @@ def open_app(context: Context, *, plain: bool, resume: bool, session: str | None
         return 0
     from tutor_agent.tui.app import TutorApp
 
-    TutorApp(context, session).run()
+    TutorApp(context, session, language=language).run()
     return 0
 
 

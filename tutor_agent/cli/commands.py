@@ -58,7 +58,8 @@ def tutor(
         return 0
     from tutor_agent.cli.app import open_app
 
-    return open_app(ctx.obj.context(), plain=plain, resume=resume, session=session)
+    context = ctx.obj.context()
+    return open_app(context, plain=plain, resume=resume, session=session, language=lang)
 
 
 for module in (talking, planning, running):

@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from tutor_agent.actions.fix import propose_fix
 from tutor_agent.actions.inspect import see_machine
 from tutor_agent.actions.runs import all_runs
+from tutor_agent.brain.builtin.language import spoken_language
 from tutor_agent.brain.conversation import Conversation
 from tutor_agent.brain.sessions import new_session, open_session
 from tutor_agent.brain.tools.sheets import load_sheet
@@ -75,10 +76,12 @@ class TutorApp(App[None]):
         session_id: str | None = None,
         *,
         talk: Callable[[Context, Session], Talk] = Conversation,
+        language: Language | None = None,
     ) -> None:
         super().__init__()
         self._look = load_look()
-        language = self._look.language or context.language
+        self._chosen_language = language or self._look.language
+        language = self._chosen_language or context.language
         self.context = dataclasses.replace(context, language=language)
         self.words = Words(language)
         workspace = context.workspace
@@ -160,7 +163,9 @@ class TutorApp(App[None]):
         self.main.queue.show(self.talker.waiting)
 
     def say(self, turn: Turn) -> None:
-        """Hand a turn to the tutor."""
+        """Hand a turn to the tutor, in the language of the person until they have chosen one."""
+        if self._chosen_language is None and turn.words:
+            self._speak(spoken_language(turn.words, self.words.language))
         if self.talker.put(turn):
             self._drain()
 
@@ -204,10 +209,15 @@ class TutorApp(App[None]):
 
     def set_language(self, language: Language) -> None:
         """Speak another language from now on."""
+        self._chosen_language = language
         self._keep(self._look.model_copy(update={"language": language}))
-        self.words = Words(language)
-        self.context = dataclasses.replace(self.context, language=language)
-        self.main.reword()
+        self._speak(language)
+
+    def _speak(self, language: Language) -> None:
+        if language != self.words.language:
+            self.words = Words(language)
+            self.context = dataclasses.replace(self.context, language=language)
+            self.main.reword()
 
     def set_theme(self, name: str) -> None:
         """Put on another face."""
