@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tutor_agent.actions.fix import FixProposal
     from tutor_agent.core.facts import Machine
     from tutor_agent.core.findings import Finding
+    from tutor_agent.runs.curves import Curves
+    from tutor_agent.runs.view import RunView
     from tutor_agent.tui.watching import Snapshot
     from tutor_agent.tui.widgets.card import Card
 
@@ -37,10 +39,15 @@ class Legend(Piece):
 
     fault: reactive[bool] = reactive(default=False)
     """Whether there is a fault to explain."""
+    waiting: reactive[str] = reactive("")
+    """What happens before the first step, while the chart has nothing to show."""
 
     def paint(self, width: int) -> Content:
         """Draw sign and name of each."""
         words = self.words
+        if self.waiting:
+            said = words(f"waiting.{self.waiting}")
+            return line(("      ", ""), (said, "$detail")).truncate(width)
         return line(
             ("      ━ ", "$primary"),
             (words("legend.train"), "$label"),
@@ -72,6 +79,12 @@ class Nothing(Piece):
             title = Content.styled(words("run.machine"), "bold $value")
             parts += [Content(""), Content(""), title, Content(""), hanging(from_machine, width)]
         return lines(*parts)
+
+
+def _waiting(view: RunView, curves: Curves) -> str:
+    if not view.active or curves.train:
+        return ""
+    return "loading" if view.total_steps is None else "measuring"
 
 
 class RunPanel(Vertical):
@@ -135,7 +148,9 @@ class RunPanel(Vertical):
         chart.follow(curves, view.total_steps)
         if view.state == "halted":
             chart.mark_fault(view.step)
-        self.query_one(Legend).fault = chart.series.has_fault
+        legend = self.query_one(Legend)
+        legend.fault = chart.series.has_fault
+        legend.waiting = _waiting(view, curves)
         self.query_one(Tiles).show(view, curves)
         self.query_one(LoadBars).show(snapshot.loads)
         self.query_one(LoadBars).display = view.active or not (view.findings or view.samples)
