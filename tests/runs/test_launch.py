@@ -78,7 +78,7 @@ def test_a_rank_whose_supervisor_is_gone_does_not_begin(runs: Runs) -> None:
     gone = {"TUTOR_RUN": str(folder.path), "TUTOR_SUPERVISOR": "1:1.0"}
     result = subprocess.run(command, env={**os.environ, **gone}, check=False, timeout=60)
     assert result.returncode == ORPHANED
-    assert not folder.events.exists()
+    assert not folder.events.read_text(encoding="utf-8")
 
 
 def test_silence_is_measured_by_steps_pauses_and_startup() -> None:

@@ -88,6 +88,7 @@ def test_a_killed_rank_is_named(runs: Runs) -> None:
     reason = read_run(folder.path).reason
     assert reason is not None
     assert reason.en.startswith("rank 1 was killed (SIGKILL)")
+    assert not folder.load_findings(), "a kill by hand is no fault of memory, script or plan"
     assert not strays(folder)
     folder.add_finding(
         Finding(cause="x", title=Text.same("x"), confidence=1, evidence=(), severity="warn")

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from tutor_agent.actions.context import Context
     from tutor_agent.brain.sessions import Session
     from tutor_agent.brain.talk import Approve, TalkEvent
-    from tutor_agent.core.text import Text
+    from tutor_agent.core.text import Language, Text
 
 BUILTIN = "builtin"
 _CHUNK = 24
@@ -79,10 +79,16 @@ _CHUNK = 24
 class BuiltinTutorModel(Model):
     """The built-in brain as a model. It reads the conversation itself, not the messages made of it."""
 
-    def __init__(self, history: Callable[[], Sequence[Entry]], spoke: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        history: Callable[[], Sequence[Entry]],
+        spoke: Callable[[], None],
+        language: Language,
+    ) -> None:
         super().__init__()
         self._history = history
         self._spoke = spoke
+        self._language: Language = language
 
     @property
     def model_name(self) -> str:
@@ -120,7 +126,8 @@ class BuiltinTutorModel(Model):
 
     def _decide(self, parameters: ModelRequestParameters) -> Decision:
         self._spoke()
-        return decide(self._history(), [tool.name for tool in parameters.function_tools])
+        names = [tool.name for tool in parameters.function_tools]
+        return decide(self._history(), names, self._language)
 
 
 @dataclass
@@ -257,7 +264,8 @@ class _Turn:
         return True
 
     def _builtin(self) -> BuiltinTutorModel:
-        return BuiltinTutorModel(lambda: self._scribe.session.entries, self._builtin_speaks)
+        session, language = self._scribe.session, self._scribe.desk.context.language
+        return BuiltinTutorModel(lambda: session.entries, self._builtin_speaks, language)
 
     def _builtin_speaks(self) -> None:
         self._scribe.speaker = BUILTIN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from tutor_agent.diagnose.readers import read_run_events, read_text
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from tutor_agent.runs.folder import RunFolder
 
 _MOST_LOGS = 8
+# Whether memory was short when a rank was killed is known from the kernel's own count (see `fates`);
+# that it was killed says nothing about why.
+_KILLED = re.compile(r"exitcode\s*:\s*-9|\bSIGKILL\b|Signal 9\b")
 
 
 def observe(folder: RunFolder) -> Observations:
@@ -21,5 +25,6 @@ def observe(folder: RunFolder) -> Observations:
     texts = [tail(path) for path in sorted(logs.glob("rank-*.log"))[:_MOST_LOGS]]
     texts.append(tail(logs / "launcher.log"))
     seen = read_run_events(Follower(folder).poll(), folder.load_plan())
-    seen.lines = (*seen.lines, *read_text("\n".join(texts)).lines)
+    lines = (line for line in read_text("\n".join(texts)).lines if not _KILLED.search(line))
+    seen.lines = (*seen.lines, *lines)
     return seen

@@ -60,10 +60,13 @@ def notices(snapshot: Snapshot) -> tuple[NoticeEntry, ...]:
 def _ending(view: RunView) -> NoticeEntry:
     happened, text = _ENDED[view.state]
     cause = view.cause or (view.findings[0].cause if view.findings else None)
+    said = text.format(run=view.name, step=view.step)
+    if view.reason is not None and happened in {"failed", "lost"}:
+        said = Text(en=f"{said.en} {view.reason.en}.", zh=f"{said.zh}{view.reason.zh}。")
     return NoticeEntry(
         run=view.name,
         happened=happened,
         step=view.step,
-        text=text.format(run=view.name, step=view.step),
+        text=said,
         cause=cause if happened != "completed" else view.cause,
     )

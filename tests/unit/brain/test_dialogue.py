@@ -229,6 +229,15 @@ def test_a_run_that_cannot_be_repaired_is_explained(workspace: Path) -> None:
     assert "学习率太高" in said
 
 
+def test_a_run_that_failed_without_a_known_fault_can_be_resumed(workspace: Path) -> None:
+    talk = Talker(workspace, _fakes())
+    talk.say("你好")
+    said = talk.tell("failed", Text(en="faq-1 failed.", zh="faq-1 失败了。"))
+    assert talk.called == []
+    assert "faq-1 失败了" in said
+    assert "继续训练" in said
+
+
 @pytest.mark.parametrize(
     ("view", "expected"),
     [

@@ -192,6 +192,15 @@ async def test_a_notice_makes_the_tutor_speak(tmp_path: Path) -> None:
     assert "继续训练" in text_of(events)
 
 
+async def test_news_before_any_word_come_in_the_language_of_the_context(tmp_path: Path) -> None:
+    conversation = Conversation(Context(tmp_path, "zh"), new_session(tmp_path))
+    lost = Text(en="faq-1 was lost.", zh="faq-1 失去联系。")
+    notice = NoticeEntry(run="faq-1", happened="lost", text=lost)
+    events = [event async for event in conversation.notify(notice, deny)]
+    assert "faq-1 失去联系" in text_of(events)
+    assert "继续训练" in text_of(events)
+
+
 def test_importing_the_seam_imports_no_language_model_library() -> None:
     code = (
         "import sys, tutor_agent.brain.conversation, tutor_agent.brain.ask, tutor_agent.brain.sessions;"

@@ -123,7 +123,7 @@ def speak_up(scene: Scene) -> Decision:
         return scene.end()
     if notice.happened == "completed":
         return result(scene)
-    if notice.happened == "stopped":
+    if notice.happened == "stopped" or (notice.happened == "failed" and notice.cause is None):
         return scene.end(notice.text, _RESUMABLE)
     if notice.happened == "lost":
         return scene.end(notice.text, _LOST)
