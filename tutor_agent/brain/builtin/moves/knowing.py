@@ -190,7 +190,7 @@ _ALL_RIGHT = Text(
 _HELP = Text(
     en="I can\n\n"
     "- **plan**: *I have a CSV of support questions and want to tune a small model*\n"
-    "- **change and explain the plan**: *lr 1e-5*, *only 20 steps*, *why rank 16*\n"
+    "- **change and explain the plan**: *lr 1e-5*, *only 20 steps*, *why this rank*\n"
     "- **run and watch**: *start*, *how is it going*, *stop*, *resume*\n"
     "- **diagnose and repair**: paste a log or traceback, *fix it*\n"
     "- **prove**: *is it better?*\n"
@@ -198,7 +198,7 @@ _HELP = Text(
     "- **explain**: any question about fine-tuning.",
     zh="我可以\n\n"
     "- **制定计划**：“我有一个客服问答的 CSV，想微调一个小模型”\n"
-    "- **修改和解释计划**：“学习率调到 1e-5”“只跑 20 步”“为什么 rank 是 16”\n"
+    "- **修改和解释计划**：“学习率调到 1e-5”“只跑 20 步”“为什么用这个 rank”\n"
     "- **启动并盯着训练**：“启动”“跑到哪了”“停止训练”“继续训练”\n"
     "- **诊断和修复**：把日志或报错贴给我，“修一下”\n"
     "- **验证效果**：“效果怎么样”\n"

@@ -328,8 +328,8 @@ _RECOMMEND = Text(en="I recommend **{title}**. {reason}", zh="我建议用 **{ti
 _WEIGHED = Text(en="Also weighed:", zh="同时比较过：")
 _NEXT = Text(
     en="Say *start* to run it (I ask once more before anything begins), tell me what to change, such as "
-    "*lr 1e-5* or *only 20 steps*, or ask *why rank 16*.",
-    zh="说“启动”就开始（动手前会再请你确认）；想改哪里直接说，例如“学习率调到 1e-5”“只跑 20 步”；想知道理由就问“为什么 rank 是 16”。",
+    "*lr 1e-5* or *only 20 steps*, or ask *why this rank*.",
+    zh="说“启动”就开始（动手前会再请你确认）；想改哪里直接说，例如“学习率调到 1e-5”“只跑 20 步”；想知道理由就问“为什么用这个 rank”。",
 )
 _DOES_NOT_FIT = Text(
     en="This does not fit the machine, so I do not advise to start it. A smaller model, a shorter length or another "
