@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def diagnose_text(context: Context, words: str, symptom: str = "") -> Diagnosis:
     """Diagnose pasted text: a log, a traceback, or a sentence that describes the trouble."""
     language = detect_language(symptom or words) if (symptom or words) else context.language
-    return rank.diagnose(read_text(words), symptom=symptom or words, language=language)
+    return rank.diagnose(read_text(words), symptom=symptom, language=language)
 
 
 def diagnose_path(
