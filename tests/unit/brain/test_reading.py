@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tutor_agent.brain.builtin.intents import Intent
 from tutor_agent.brain.builtin.reading import Known, Reading, read_message
 
 NEW = Known()
@@ -219,3 +220,19 @@ def test_a_goal_in_a_sentence_gives_its_wishes_and_fields() -> None:
     assert goal.max_hours == 0.5
     assert change.paths == ("skill", "optim.learning_rate")
     assert understand_goal("  ", "zh")[1].entries == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "runs"),
+    [
+        ("chat-tuning-2 出了什么问题？", ("chat-tuning-2",)),
+        ("出了什么问题？", ()),
+        ("为什么停了", ()),
+        ("demo-lr-1 怎么了", ("demo-lr-1",)),
+        ("why did it halt?", ()),
+        ("what happened to faq-3?", ("faq-3",)),
+    ],
+)
+def test_what_is_the_matter_with_a_run(words: str, runs: tuple[str, ...]) -> None:
+    reading = read_message(words, Known(has_run=True, has_plan=True))
+    assert (reading.intent, reading.runs) == (Intent.trouble, runs)

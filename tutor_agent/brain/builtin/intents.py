@@ -152,6 +152,11 @@ ESTIMATE = _any(
     r"(?:多少|多大|几[个张块]?)(?:的)?\s*(?:g|gb|gib)?(?:的)?(?:显存|内存|vram|memory|卡|显卡|gpu)|(?:显存|内存|vram|卡|显卡|gpu)(?:需要|要|占用?|够|得)?(?:多少|多大|几|不够|够)|(?:放|跑|装|训|撑|吃|带|微调|训练)(?:得|不)(?:下|动|了|起)|(?:能不能|能否|可以|可不可以|能)(?:跑|训|训练|微调|放下|装下|全参|lora|用).*(?:吗|么|\?|？|$)|(?:显存|内存|卡|gpu|机器|硬盘).{0,6}够(?:用|不够|吗|么)|够(?:用|不够)吗?[?？]?$|够.{0,4}(?:微调|训练|跑|训|放|装).*(?:吗|么|[?？])|(?:多少|几)\s*[张块台]|(?:要|需要|得|大概|会|花)(?:跑|训练|训|花)?(?:多久|多长时间|多少时间|几个?小时)|多久能|要(?:什么|怎样的|啥)(?:配置|显卡|机器|硬件)",
     r"\bhow much (?:memory|vram|gpu|ram|time)\b|\b(?:does|will|would|do|can) .*\bfit\b|\bfit (?:in|on|into)\b|\bcan i (?:train|tune|fine-?tune|run|use|do)\b.*|\bhow (?:long|many gpus|many hours)\b|\benough (?:memory|vram|gpu)\b|\bmemory (?:needed|required|requirements?|for|usage)\b|\bvram (?:needed|required|for)\b|\bis .* (?:enough|sufficient)\b|\bestimate\b|\bhow (?:big|large) an? (?:gpu|card|machine)\b|\bhow many .{0,20}do i need\b|\b(?:memory|vram)\b\s*[?.]*$",
 )
+WRONG = _any(
+    r"出了?(?:什么|啥)(?:问题|事|毛病|错)|怎么(?:了|回事)|(?:哪里|哪儿|什么地方)(?:不对|错了|出错|有问题|出了?问题)|为(?:什么|啥|何).{0,8}(?:失败|停|暂停|崩|挂|中断|断)",
+    r"\bwhy (?:did|was|has|is) .{0,24}\b(?:halt\w*|fail\w*|stop\w*|crash\w*|end\w*|paus\w*)|\bwhat(?:'s| is| was| went) wrong\b|\bwhat(?:'s| has)? happened (?:to|with)\b",
+)
+"""What is the matter with a run."""
 TROUBLE = _any(
     r"报错|出错|错误|异常|崩(?:溃|了)|挂(?:了|掉)|卡(?:住|死)|死机|不(?:收敛|下降|降|学|动|变|工作)|没(?:有)?(?:收敛|下降|效果|变化|反应)|爆(?:显存|内存|了|炸)|显存(?:溢出|爆|不足|不够)|内存溢出|发散|飙升|突然(?:变|升|涨|高)|乱码|复读|重复(?:输出|回答|生成|同)|变(?:傻|笨|差|慢)|遗忘|过拟合|欠拟合|(?:loss|损失).{0,6}(?:不动|异常|波动|震荡|上升|升高|飞|炸|很[高大低小]|为?\s*0|是\s*0|一直)|太慢|很慢|效果(?:很|太|不)(?:差|好)|停不下来|上不去|一直(?:是|为)?(?:空|不变|不动)|不停(?:地)?(?:说|生成|输出)|空(?:回答|输出)|胡说|答非所问|怎么办",
     r"\bnan\b|\binf\b|\boom\b|\bloss\b.{0,24}\b(?:stays? at|stuck at|remains?|goes? up|going up|went up|jump\w*|ris(?:es|ing)|rose|increas\w*|climb\w*|shoots?|shot up|flat|plateau\w*|oscillat\w*|zero)\b",

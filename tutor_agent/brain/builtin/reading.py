@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tutor_agent.core.plan import Task
     from tutor_agent.core.text import Language
 
-_RUN = re.compile(r"(?<![\w./])[a-z0-9][a-z0-9-]*-\d+(?![\w.])")
+_RUN = re.compile(r"(?<![\w./])(?![\d-]+e?-?\d+(?![\w-]))[a-z0-9][a-z0-9-]*-\d+(?![\w.])")
 _PICK = re.compile(
     r"^\s*(?:选|要|用|看|第|option|number|no\.?|#|the)?\s*(?P<n>\d|[一二三四五]|first|second|third|fourth|fifth)\s*(?:个|种|项|号|one)?[.。!！、)）]?\s*$",
     re.I,
@@ -131,7 +131,8 @@ def read_message(words: str, known: Known) -> Reading:
 
 
 def _slots(reading: Reading, plain: str) -> Reading:
-    rest = plain
+    # The name of a run says nothing about a plan, whatever words it is made of.
+    rest = _RUN.sub(lambda name: " " * len(name[0]), plain)
     machine = find_machine(rest)
     rest = _blanked(rest, machine)
     model = _model_folder(rest, rooted=True) or find_model_name(rest) or _model_folder(rest)
@@ -295,8 +296,10 @@ def _asks(reading: Reading, words: str, known: Known) -> Intent | None:
     own = bool(i.OWN_MACHINE.search(words) and re.search(r"显存|卡|gpu|vram|memory", words, re.I))
     owns = own and not (reading.model or sized)
     tells_machine = reading.machine is not None and not reading.question
+    ails = bool(i.WRONG.search(words)) and known.has_run and not reading.changes
     return _first(
         (
+            (Intent.trouble, ails),
             (
                 Intent.result,
                 bool(i.RESULT.search(words))

@@ -42,8 +42,9 @@ def read_log(scene: Scene) -> Decision:
 def trouble(scene: Scene) -> Decision:
     """Something is wrong: examine the run it may be about, then the words themselves, then the cards."""
     examined = scene.result("diagnose_run")
-    if scene.state.run and examined is None and scene.result("diagnose_text") is None:
-        return scene.use("diagnose_run", run=scene.state.run)
+    run = next(iter(scene.reading.runs), scene.state.run)
+    if run and examined is None and scene.result("diagnose_text") is None:
+        return scene.use("diagnose_run", run=run)
     if examined and examined.ok and scene.data("diagnose_run").get("verdict") == "fault":
         offer = ASK_REPAIR if scene.state.offer is Offer.repair else None
         return scene.end(*diagnosis(scene, scene.data("diagnose_run")), offer)
