@@ -236,3 +236,5 @@ def test_a_goal_in_a_sentence_gives_its_wishes_and_fields() -> None:
 def test_what_is_the_matter_with_a_run(words: str, runs: tuple[str, ...]) -> None:
     reading = read_message(words, Known(has_run=True, has_plan=True))
     assert (reading.intent, reading.runs) == (Intent.trouble, runs)
+    if runs:
+        assert read_message(words, Known()).intent is Intent.trouble, "in a new conversation too"

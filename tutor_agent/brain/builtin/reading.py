@@ -296,7 +296,8 @@ def _asks(reading: Reading, words: str, known: Known) -> Intent | None:
     own = bool(i.OWN_MACHINE.search(words) and re.search(r"显存|卡|gpu|vram|memory", words, re.I))
     owns = own and not (reading.model or sized)
     tells_machine = reading.machine is not None and not reading.question
-    ails = bool(i.WRONG.search(words)) and known.has_run and not reading.changes
+    about_run = known.has_run or bool(reading.runs)
+    ails = about_run and bool(i.WRONG.search(words)) and not reading.changes
     return _first(
         (
             (Intent.trouble, ails),
