@@ -56,7 +56,7 @@ from tutor_agent.brain.history import (
     denials,
     latest,
 )
-from tutor_agent.brain.prompt import instructions
+from tutor_agent.brain.prompt import as_prompt, instructions
 from tutor_agent.brain.scribe import Scribe
 from tutor_agent.brain.settings import LlmSettings, load_llm
 from tutor_agent.brain.talk import Progress, Trouble
@@ -212,7 +212,7 @@ class Engine:
         context = replace(self._context, language=language)
         typed = "\n".join(e.words for e in session.entries if isinstance(e, UserEntry))
         desk = Desk(context, _from_thread(emit), typed, self._shares_rows())
-        await _Turn(self, Scribe(session, desk, approve, emit)).run(earlier, _prompt(entry))
+        await _Turn(self, Scribe(session, desk, approve, emit)).run(earlier, as_prompt(entry))
 
     def _shares_rows(self) -> bool:
         return self._llm is None or (self._settings is not None and self._settings.share_rows)
@@ -368,7 +368,7 @@ def to_messages(entries: Sequence[Entry]) -> list[ModelMessage]:
     for entry in entries:
         match entry:
             case UserEntry() | NoticeEntry():
-                messages.append(ModelRequest(parts=[UserPromptPart(_prompt(entry))]))
+                messages.append(ModelRequest(parts=[UserPromptPart(as_prompt(entry))]))
             case TutorEntry(words=words, answered_by=speaker):
                 messages.append(ModelResponse(parts=[TextPart(words)], model_name=speaker))
             case CallEntry(call=call) if call in answered:
@@ -385,12 +385,6 @@ def to_messages(entries: Sequence[Entry]) -> list[ModelMessage]:
             case _:
                 pass
     return messages
-
-
-def _prompt(entry: UserEntry | NoticeEntry) -> str:
-    if isinstance(entry, UserEntry):
-        return entry.words
-    return f"<event run={entry.run!r} happened={entry.happened!r}>{entry.text.en}</event>"
 
 
 def _from_thread(emit: Callable[[TalkEvent], None]) -> Callable[[Text], None]:

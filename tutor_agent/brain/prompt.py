@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tutor_agent.brain.history import NoticeEntry, UserEntry
+
 if TYPE_CHECKING:
     from tutor_agent.core.text import Language
 
@@ -29,3 +31,10 @@ _LANGUAGE = {"en": "Answer in English.", "zh": "用简体中文回答，标点�
 def instructions(language: Language) -> str:
     """Return the instructions for one turn."""
     return _RULES + _LANGUAGE[language]
+
+
+def as_prompt(entry: UserEntry | NoticeEntry) -> str:
+    """Return what a language model reads for a message or an event."""
+    if isinstance(entry, UserEntry):
+        return entry.words
+    return f"<event run={entry.run!r} happened={entry.happened!r}>{entry.text.en}</event>"
