@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tutor_agent.core.findings import Finding
 from tutor_agent.core.text import Text
+from tutor_agent.diagnose.checks.curves import train_rises
 from tutor_agent.diagnose.detectors import (
     DriftDetector,
     EarlyRiseDetector,
@@ -204,6 +205,8 @@ class Watch:
         level = self._evaluations.add(loss, event.step)
         if level is None:
             self._reported.discard("overfitting")
+            return None
+        if train_rises(self._seen):
             return None
         evidence = _risen("evaluation loss", "验证损失", level)
         return self._report("overfitting", ("overfitting",), evidence, "warn", event)

@@ -162,6 +162,15 @@ def test_overfitting_needs_three_evaluations() -> None:
     assert "第 30 步到第 60 步" in found.evidence[0].zh
 
 
+def test_a_rising_training_loss_is_no_overfitting() -> None:
+    script = Script()
+    events = [
+        *script.steps([2.0, 1.8, 1.7, 1.9, 2.4, 2.9, 3.3, 3.4]),
+        *script.evaluations([1.9, 2.6, 3.0, 3.4]),
+    ]
+    assert "overfitting" not in causes(events)
+
+
 def test_overfitting_is_told_again_only_after_a_new_best() -> None:
     once = [1.4, 1.5, 1.6, 1.7, 1.8, 1.9]
     assert len(findings(Script().evaluations(once))) == 1

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tutor_agent.diagnose.observations import Observations
     from tutor_agent.diagnose.series import Series
 
+_LEVEL, _LEVEL_FROM = 5, 10
+
 
 @check("loss-rises")
 def loss_rises(seen: Observations) -> Shown | None:
@@ -126,7 +128,7 @@ def eval_rises(seen: Observations) -> Shown | None:
     later = [v for v in evals.values[place + 1 :] if math.isfinite(v)]
     margin = max(0.01, 2 * _noise(finite[: place + 1]) if place >= 4 else 0.01)
     above = [v for v in later if v > best * (1 + margin)]
-    if len(above) < 2 or len(above) < len(later) or _train_rises(seen):
+    if len(above) < 2 or len(above) < len(later) or train_rises(seen):
         return None
     return Shown(
         {
@@ -272,10 +274,14 @@ def forgets(seen: Observations) -> Shown | None:
     return Shown({"first": general[0], "now": general[-1]}, 0.85)
 
 
-def _train_rises(seen: Observations) -> bool:
+def train_rises(seen: Observations) -> bool:
+    """Return whether the training loss itself has left its best level: single steps are noisy, levels less."""
     loss: Series = seen.metric("loss")
     values = loss.finite
-    return len(values) >= 2 and values[-1] > 1.2 * min(values)
+    if len(values) < _LEVEL_FROM:
+        return len(values) >= 2 and values[-1] > 1.2 * min(values)
+    levels = [statistics.median(values[i : i + _LEVEL]) for i in range(len(values) - _LEVEL + 1)]
+    return levels[-1] > 1.4 * min(levels)
 
 
 def _noise(values: list[float]) -> float:
