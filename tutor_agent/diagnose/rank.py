@@ -63,7 +63,9 @@ def diagnose(
     scene = Scene(seen)
     leaning = candidates(scene, least=LEANING)
     ranked = [c for c in leaning if c.confidence >= THRESHOLD] or leaning[:_LEANINGS]
-    healthy = [c for c in ranked if c.fault.kind == "healthy"]
+    # A run that the guard had to stop may be hard to read; in order it is not.
+    stopped = seen.halted is not None and seen.halted.payload.get("reason") != "stop_requested"
+    healthy = [c for c in ranked if c.fault.kind == "healthy" and not stopped]
     faults = [c for c in ranked if c.fault.kind == "fault"]
     if healthy and (not faults or healthy[0].confidence >= faults[0].confidence):
         return Diagnosis(verdict="healthy", language=spoken, note=_healthy_note(healthy[0]))
@@ -90,9 +92,8 @@ def candidates(
 def weigh(fault: Fault, scene: Scene) -> Candidate | None:
     """Return the card with its evidence; None when nothing but settings speaks for it."""
     held = scene.holding(fault.signs)
-    resembling = scene.resembling(fault.slug)
-    if resembling is not None:
-        held.append(resembling)
+    known = (scene.reported(fault.slug), scene.resembling(fault.slug))
+    held += [sign for sign in known if sign is not None]
     if all(one.supporting for one in held):
         return None
     against = scene.holding(fault.against)

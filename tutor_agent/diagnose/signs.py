@@ -28,6 +28,10 @@ _LIKENESS_WORTH, _LIKENESS_MOST, _LIKENESS_LEAST = 0.9, 0.45, 0.2
 _WEIGHTS = {"matches": 0.85, "check": 0.7, "when": 0.6, "symptoms": 0.45, "settings": 0.25}
 
 
+_REPORTED = 0.95
+"""A fault that the training process itself found and named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A sign that holds."""
@@ -52,6 +56,14 @@ class Scene:
     def holding(self, signs: Iterable[Sign]) -> list[Held]:
         """Return those of `signs` that hold."""
         return [held for held in map(self.look, signs) if held is not None]
+
+    def reported(self, slug: str) -> Held | None:
+        """Return the sign that our own training process stopped for the fault `slug` by name."""
+        halted = self.seen.halted
+        if halted is None or halted.payload.get("reason") != slug:
+            return None
+        words = {key: str(halted.payload.get(f"text_{key}") or slug) for key in ("en", "zh")}
+        return Held(_REPORTED, Text(**words), supporting=False)
 
     def resembling(self, slug: str) -> Held | None:
         """Return the weak sign that the words resemble a complaint of the card `slug`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tutor_agent.core.events import Event
 from tutor_agent.core.plan import DataChoice, ModelChoice, OptimChoice, Plan
 from tutor_agent.diagnose.rank import diagnose
@@ -70,6 +72,24 @@ def test_evidence_is_not_repeated_and_nobody_is_quoted() -> None:
     )
     assert len(set(evidence)) == len(evidence)
     assert not [text for text in evidence if text.en.startswith("You describe")]
+
+
+@pytest.mark.parametrize("reason", ["disk_full", "all_labels_masked", "nothing_trainable"])
+def test_a_fault_that_the_training_process_names_is_found(reason: str) -> None:
+    words = {"text_en": "It stopped: why.", "text_zh": "已停止：原因。"}
+    losses = [3.4, 3.2, 3.3, 3.0, 2.9, 3.0]
+    events = [_event(i, i, "step", loss=loss, grad_norm=2.0) for i, loss in enumerate(losses, 1)]
+    events.append(_event(9, 6, "halted", reason=reason, **words))
+    result = diagnose(read_run_events(events, _plan(2e-4)), language="en")
+    assert result.verdict == "fault"
+    assert result.findings[0].cause == reason
+    assert "It stopped: why." in {text.en for text in result.findings[0].evidence}
+
+
+def test_a_run_that_was_halted_is_never_called_healthy() -> None:
+    events = [_event(i, i, "step", loss=3.0 - i / 10, grad_norm=2.0) for i in range(1, 7)]
+    events.append(_event(9, 6, "halted", reason="something_new", text_en="odd", text_zh="怪"))
+    assert diagnose(read_run_events(events, _plan(2e-4)), language="en").verdict != "healthy"
 
 
 def test_a_warning_alone_is_no_fault() -> None:
