@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from tutor_agent.actions.fix import propose_fix
 from tutor_agent.actions.inspect import see_machine
 from tutor_agent.actions.runs import all_runs
-from tutor_agent.brain.builtin.language import spoken_language
+from tutor_agent.brain.builtin.paste import language_of_message
 from tutor_agent.brain.conversation import Conversation
 from tutor_agent.brain.sessions import new_session, open_session
 from tutor_agent.brain.tools.sheets import load_sheet
@@ -165,7 +165,7 @@ class TutorApp(App[None]):
     def say(self, turn: Turn) -> None:
         """Hand a turn to the tutor, in the language of the person until they have chosen one."""
         if self._chosen_language is None and turn.words:
-            self._speak(spoken_language(turn.words, self.words.language))
+            self._speak(language_of_message(turn.words, self.words.language))
         if self.talker.put(turn):
             self._drain()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tutor_agent.brain.builtin.dialogue import answer_once, decide
-from tutor_agent.brain.builtin.language import spoken_language
-from tutor_agent.brain.builtin.paste import split_paste
+from tutor_agent.brain.builtin.paste import language_of_message
 from tutor_agent.brain.builtin.scene import Call, Decision
 from tutor_agent.brain.history import UserEntry
 
@@ -24,6 +23,5 @@ def language_of(history: Sequence[Entry], before: Language) -> Language:
     language = before
     for entry in history:
         if isinstance(entry, UserEntry):
-            words = split_paste(entry.words).said or entry.words
-            language = spoken_language(words, language)
+            language = language_of_message(entry.words, language)
     return language

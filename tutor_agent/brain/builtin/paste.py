@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tutor_agent.brain.builtin.language import spoken_language
+
+if TYPE_CHECKING:
+    from tutor_agent.core.text import Language
 
 _STRONG = re.compile(
     r"""Traceback\ \(most\ recent | \b\w*(Error|Exception|Warning)\b\s*: | CUDA\ out\ of\ memory | CUDA\ error
@@ -73,3 +79,9 @@ def _is_speech(line: str) -> bool:
     if not line.strip() or _is_log(line):
         return False
     return bool(_HAN.search(line) or _ASKING.search(line))
+
+
+def language_of_message(words: str, before: Language) -> Language:
+    """Return the language a message is spoken in; a log that is pasted without a word changes nothing."""
+    paste = split_paste(words)
+    return spoken_language(paste.said if paste.pasted else words, before)

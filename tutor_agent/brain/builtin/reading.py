@@ -12,8 +12,7 @@ from tutor_agent.brain.builtin.changes import find_changes
 from tutor_agent.brain.builtin.examples import nearest_intent
 from tutor_agent.brain.builtin.fields import field_in_question
 from tutor_agent.brain.builtin.intents import Intent
-from tutor_agent.brain.builtin.language import spoken_language
-from tutor_agent.brain.builtin.paste import split_paste
+from tutor_agent.brain.builtin.paste import language_of_message, split_paste
 from tutor_agent.brain.builtin.places import Place, find_folders, find_places, without
 from tutor_agent.brain.builtin.slots import (
     Wish,
@@ -117,7 +116,7 @@ class Reading:
 def read_message(words: str, known: Known) -> Reading:
     """Understand one message."""
     paste = split_paste(words)
-    language = spoken_language(paste.said or words, known.language)
+    language = language_of_message(words, known.language)
     if paste.pasted:
         intent = Intent.paste
         return Reading(words, paste.said, paste.pasted, language, intent)
