@@ -29,4 +29,7 @@ def _with_plugin(self: Any, *arguments: Any, **options: Any) -> None:
 if __name__ == "__main__":
     accelerate.state.AcceleratorState.__init__ = _with_plugin
     sys.argv = sys.argv[1:]
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit:
+        sys.exit("a rank has to end by leave_rank: its interpreter is not safe to tear down")

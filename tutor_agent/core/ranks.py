@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.processes import ProcessId, identify, is_alive, record
@@ -67,6 +68,22 @@ def enter_rank() -> RankPlace:
             sys.exit(ORPHANED)
         threading.Thread(target=_watch, args=(owner,), name="tutor-watch", daemon=True).start()
     return RankPlace(rank=rank, world_size=world_size, attempt=attempt, log=log)
+
+
+def leave_rank(code: int) -> NoReturn:
+    """End this process with `code`: exit handlers run, threads are waited for, nothing is torn down.
+
+    A thread of a process group may let go of a tensor while the interpreter is being finalized. It then needs
+    an interpreter that is no longer there, and aborts a process whose work is done (seen with gloo).
+    """
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError, OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def attempt_logs(run: Path, attempt: int) -> Path:

@@ -5,9 +5,7 @@ Run by torch.distributed.run, one process per device: train.py --run RUN --model
 
 from __future__ import annotations
 
-import sys
-
-from tutor_agent.core.ranks import enter_rank
+from tutor_agent.core.ranks import enter_rank, leave_rank
 
 # Before the heavy imports: from here on this process is on record and its output is kept.
 PLACE = enter_rank()
@@ -59,4 +57,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_rank(main())
