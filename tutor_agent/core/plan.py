@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 Task = Literal["chat", "completion", "pretraining", "classification", "qa", "summarization"]
 Dtype = Literal["auto", "bf16", "fp16", "fp32"]
-Attention = Literal["sdpa", "flash", "eager"]
+Attention = Literal["sdpa", "flash", "flex", "eager"]
 Sharding = Literal["none", "fsdp2", "zero2", "zero3"]
+Schedule = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
+Tracker = Literal["tensorboard", "wandb", "swanlab", "mlflow", "trackio"]
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd"]
 DataFormat = Literal["auto", "messages", "sharegpt", "alpaca", "pairs", "text", "labelled"]
 
@@ -32,7 +34,13 @@ class ModelChoice(Contract):
     dtype: Dtype = "auto"
     """Compute precision; `auto` takes bf16 where the hardware has it, else fp32."""
     attention: Attention = "sdpa"
-    """Attention implementation."""
+    """Attention implementation; `flash` and `flex` need a GPU."""
+    head: Literal["language_model", "classifier"] = "language_model"
+    """What sits on top: the vocabulary, or one score a class (sequence classification)."""
+    liger: bool = False
+    """Fused Liger kernels for norm, rotary embedding, MLP and loss; needs a GPU and `liger-kernel`."""
+    compile: bool = False
+    """Compile the model with torch.compile: a slow first step, faster later ones."""
 
 
 class DataChoice(Contract):
@@ -54,6 +62,8 @@ class DataChoice(Contract):
     """Longest sample in tokens; longer ones are cut at the prompt, never at the answer's end."""
     packing: bool = False
     """Join short samples into full sequences without cross-talk."""
+    batching: Literal["random", "by_length"] = "random"
+    """Which samples share a batch: any, or those of similar length (less padding); idle with packing."""
     supervise: Literal["assistant", "last", "all"] = "assistant"
     """Which tokens carry loss: all answers, the last answer, or every token."""
     limit: int | None = Field(default=None, ge=1)
@@ -67,7 +77,7 @@ class OptimChoice(Contract):
     """Optimizer; the 8-bit ones need CUDA."""
     learning_rate: float = Field(gt=0, le=1000)
     """Peak learning rate."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     """How the learning rate falls after the warm-up."""
     warmup: float = Field(default=0.03, ge=0)
     """Warm-up: below 1 a share of all steps, else a number of steps."""
@@ -85,6 +95,8 @@ class OptimChoice(Contract):
     """Gradient clipping threshold; 0 switches it off."""
     seed: int = Field(default=42, ge=0)
     """Seed of the split, the shuffling and the new weights."""
+    deterministic: bool = False
+    """Use only kernels that give the same bits every time: slower, for exact comparison."""
 
 
 class LaunchChoice(Contract):
@@ -119,6 +131,10 @@ class EvaluationChoice(Contract):
     """Answers generated before and after, to be read side by side."""
     max_rows: int = Field(default=200, ge=1)
     """Rows used in one evaluation at most."""
+    generated_rows: int = Field(default=32, ge=0)
+    """Rows answered in full for the metrics that read answers (BLEU, ROUGE, F1 …), before and after."""
+    max_new_tokens: int = Field(default=128, ge=1)
+    """Longest generated answer in tokens."""
 
 
 class GuardChoice(Contract):
@@ -153,6 +169,8 @@ class Plan(Contract):
     """When it is judged, and what is kept."""
     guard: GuardChoice = GuardChoice()
     """What happens when numbers go wrong."""
+    trackers: tuple[Tracker, ...] = ()
+    """Experiment trackers that receive the figures too; each must be installed."""
 
     @property
     def world_size(self) -> int:
