@@ -242,6 +242,16 @@ def test_a_run_that_failed_without_a_known_fault_can_be_resumed(workspace: Path)
     ("view", "expected"),
     [
         (_view(state="completed", held_out_before=2.0, held_out_after=1.5), "Better"),
+        (
+            _view(
+                state="completed",
+                held_out_before=2.0,
+                held_out_after=1.5,
+                parent="demo-1",
+                fault_gone=True,
+            ),
+            "The repair worked",
+        ),
         (_view(state="running"), "too early"),
         (_view(state="completed"), "no held-out figure"),
     ],

@@ -12,6 +12,7 @@ from tutor_agent.brain.tools.sheets import load_sheet
 from tutor_agent.brain.wording import duration, listed, number
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.text import Text
+from tutor_agent.runs.report import repair_verdict
 
 if TYPE_CHECKING:
     from tutor_agent.runs.view import RunView
@@ -95,6 +96,8 @@ def say_outcome(view: RunView) -> list[Text]:
                 zh=f"留出集损失：训练前 {before}，训练后 {after}，{'变好了' if better else '没有变好'}。",
             )
         )
+    if (repaired := repair_verdict(view)) is not None:
+        said.append(repaired)
     if view.reason is not None and view.state not in {"running", "starting", "completed"}:
         said.append(view.reason)
     return said

@@ -100,11 +100,18 @@ def result(scene: Scene) -> Decision:
         return scene.end(_not_yet(data), shown.summary, _next_step(scene, data))
     verdict = _verdict(float(before), float(after))
     if after < before * 0.995:
-        return scene.end(verdict, _READ_ANSWERS)
+        return scene.end(_repaired(data), verdict, _READ_ANSWERS)
     found = scene.result("diagnose_run")
     if found is None:
         return scene.use("diagnose_run", verdict, run=data.get("name"))
     return scene.end(found.summary, ASK_REPAIR if scene.state.offer is Offer.repair else _IMPROVE)
+
+
+def _repaired(data: dict[str, Any]) -> Text | None:
+    gone, parent = data.get("fault_gone"), data.get("parent")
+    if gone is None or parent is None:
+        return None
+    return (_FAULT_GONE if gone else _FAULT_BACK).format(parent=str(parent))
 
 
 def _not_yet(data: dict[str, Any]) -> Text:
@@ -192,6 +199,14 @@ _NO_AFTER = Text(
 _BETTER = Text(
     en="**Better.** Loss on held-out rows went from {before} to {after}, {share} % lower (perplexity {ppl_before} → {ppl_after}).",
     zh="**变好了。** 留出数据上的损失从 {before} 降到 {after}，低了 {share}%（困惑度 {ppl_before} → {ppl_after}）。",
+)
+_FAULT_GONE = Text(
+    en="**The repair worked:** the fault of {parent} did not come back.",
+    zh="**修复成功：**{parent} 的故障没有再出现。",
+)
+_FAULT_BACK = Text(
+    en="**The fault of {parent} came back,** so this repair was not enough.",
+    zh="**{parent} 的故障又出现了，**这次修复还不够。",
 )
 _SAME = Text(
     en="**No clear difference.** Loss on held-out rows: {before} before, {after} after.",
