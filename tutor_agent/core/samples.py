@@ -50,6 +50,8 @@ class Sample(Contract):
     """Plain text to continue training on."""
     label: str | None = None
     """The class, for classification."""
+    context: str = ""
+    """The part of a question that is shortened first when a sample is too long: a passage, a document."""
 
     @property
     def answer(self) -> str:
@@ -86,12 +88,18 @@ def to_sample(
     if "completion" not in roles and "label" not in roles:
         return Sample(text=_required(parts.get("text", parts.get("prompt")), "text", "文本"))
     if "completion" in roles:
-        return _pair(parts, data_format)
+        return _pair(parts, data_format, task)
     text = _required(parts.get("text", parts.get("prompt")), "text", "文本")
-    prompt = "\n\n".join(filter(None, (words_of(parts.get("context")), text)))
+    context = words_of(parts.get("context"))
+    prompt = "\n\n".join(filter(None, (context, text)))
     label = _required(parts["label"], "label", "标签")
     turns = _with_system(parts, _turn("user", prompt), _turn("assistant", label))
-    return Sample(messages=turns, label=label if task == "classification" else None)
+    classes = task == "classification"
+    return Sample(
+        messages=turns,
+        label=label if classes else None,
+        context=context or (text if classes else ""),
+    )
 
 
 def words_of(value: Any, *, chinese: bool = False) -> str:
@@ -116,7 +124,7 @@ def words_of(value: Any, *, chinese: bool = False) -> str:
     return words
 
 
-def _pair(parts: Mapping[str, Any], data_format: DataFormat) -> Sample:
+def _pair(parts: Mapping[str, Any], data_format: DataFormat, task: Task) -> Sample:
     prompt = words_of(parts.get("prompt", parts.get("text")))
     context = words_of(parts.get("context"))
     pieces = [prompt, context] if data_format == "alpaca" else [context, prompt]
@@ -127,7 +135,8 @@ def _pair(parts: Mapping[str, Any], data_format: DataFormat) -> Sample:
     if not question:
         raise _missing("question", "问题")
     turns = (*_history(parts.get("history")), _turn("user", question), _turn("assistant", answer))
-    return Sample(messages=_with_system(parts, *turns))
+    whole = prompt if task in {"summarization", "classification"} else ""
+    return Sample(messages=_with_system(parts, *turns), context=context or whole)
 
 
 def _options(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from tutor_agent.data.template import encode, end_tokens, render
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
@@ -23,6 +23,8 @@ IGNORED = -100
 _FILLER_ROW = -1
 _TAIL = 8
 """A template may write this many tokens after the end of the last answer."""
+_TRIES = 6
+"""Shortening by tokens may miss by a few where the cut makes new tokens; then it is done again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,28 @@ class Example:
     def supervised(self) -> int:
         """Return how many tokens carry loss."""
         return sum(label != IGNORED for label in self.labels)
+
+
+class Marked(NamedTuple):
+    """Token ids, which of them are learnt, and whether the context was shortened."""
+
+    ids: list[int]
+    learnt: list[bool]
+    shorter: bool = False
+
+
+class _Place(NamedTuple):
+    """The words around a context, in the turn `turn`."""
+
+    turn: int
+    before: str
+    after: str
+
+    def filled(self, messages: Sequence[Message], context: str) -> tuple[Message, ...]:
+        """Return `messages` with `context` in this place."""
+        content = f"{self.before}{context}{self.after}".strip()
+        turn = messages[self.turn].model_copy(update={"content": content})
+        return (*messages[: self.turn], turn, *messages[self.turn + 1 :])
 
 
 class _Span(NamedTuple):
@@ -80,16 +104,45 @@ class Encoder:
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return what the model reads before it answers, cut from the left like a training sample."""
-        ids = encode(self.tokenizer, render(self.tokenizer, messages, ask=True))
-        return self._cut(ids)
+        return self._cut(self._asked(messages), self.max_length)
 
-    def _cut(self, ids: list[int]) -> list[int]:
-        """Cut `ids` from the left to the longest length; a beginning-of-sequence token stays."""
-        if len(ids) <= self.max_length:
+    def question_ids(self, sample: Sample, room: int) -> list[int]:
+        """Return what the model reads before it gives the last answer of `sample`: at most `room` tokens.
+
+        The context is shortened first, as in training.
+        """
+
+        def read(messages: Sequence[Message]) -> Marked:
+            ids = self._asked(messages[:-1])
+            return Marked(ids, [False] * len(ids))
+
+        return self._cut(self._fitted(sample, read, room).ids, room)
+
+    def _asked(self, messages: Sequence[Message]) -> list[int]:
+        return encode(self.tokenizer, render(self.tokenizer, messages, ask=True))
+
+    def _cut(self, ids: list[int], room: int) -> list[int]:
+        """Cut `ids` from the left to `room`; a beginning-of-sequence token stays."""
+        if len(ids) <= room:
             return ids
         if ids[0] == self.tokenizer.bos_token_id:
-            return [ids[0], *ids[len(ids) - self.max_length + 1 :]]
-        return ids[-self.max_length :]
+            return [ids[0], *ids[len(ids) - room + 1 :]]
+        return ids[-room:]
+
+    def _fitted(
+        self, sample: Sample, read: Callable[[Sequence[Message]], Marked], room: int
+    ) -> Marked:
+        """Read `sample` with as much of its context as `room` tokens allow, its beginning kept."""
+        found = read(sample.messages)
+        place = _place(sample) if len(found.ids) > room else None
+        context = sample.context
+        for _ in range(_TRIES):
+            over = len(found.ids) - room
+            if over <= 0 or place is None or not context:
+                break
+            context = shortened(self.tokenizer, context, over)
+            found = read(place.filled(sample.messages, context))._replace(shorter=True)
+        return found
 
     def _text(self, words: str, row: int) -> list[Example]:
         ids = [*self.tokenizer(words)["input_ids"]]
@@ -102,21 +155,24 @@ class Encoder:
         ]
 
     def _conversation(self, sample: Sample, row: int) -> Example:
-        words = render(self.tokenizer, sample.messages)
-        spans = self._spans(sample.messages, words)
-        if spans is None:
-            ids, learnt = self._last_answer(sample.messages)
-        else:
-            ids, learnt = self._marked(words, spans)
-        if self.supervise == "all":
-            learnt = [True] * len(ids)
-        cut = self._cut(ids)
+        ids, learnt, shorter = self._fitted(sample, self._learnt, self.max_length)
+        cut = self._cut(ids, self.max_length)
         marks = learnt[len(learnt) - len(cut) :]
         ended = any(
             mark and token in self.ends
             for token, mark in zip(cut[-_TAIL:], marks[-_TAIL:], strict=True)
         )
-        return self._example(cut, marks, row, truncated=len(cut) < len(ids), ended=ended)
+        return self._example(cut, marks, row, truncated=shorter or len(cut) < len(ids), ended=ended)
+
+    def _learnt(self, messages: Sequence[Message]) -> Marked:
+        """Return the whole conversation and which of its tokens are learnt."""
+        words = render(self.tokenizer, messages)
+        spans = self._spans(messages, words)
+        if spans is None:
+            ids, learnt = self._last_answer(messages)
+        else:
+            ids, learnt = self._marked(words, spans)
+        return Marked(ids, [True] * len(ids) if self.supervise == "all" else learnt)
 
     def _spans(self, messages: Sequence[Message], words: str) -> list[_Span] | None:
         """Return where the learnt answers are; None when the template rewrites earlier turns.
@@ -188,6 +244,32 @@ class Encoder:
         labels = [token if mark else IGNORED for token, mark in zip(ids, learnt, strict=True)]
         labels[0] = IGNORED
         return Example(array("l", ids), array("l", labels), row, truncated, ended)
+
+
+def shortened(tokenizer: PreTrainedTokenizerBase, words: str, by: int) -> str:
+    """Return `words` without about its last `by` tokens; always shorter, empty when nothing is left."""
+    ids = encode(tokenizer, words)
+    kept = str(tokenizer.decode(ids[: max(len(ids) - by, 0)], skip_special_tokens=False))
+    # What comes back from the tokens may differ in white space; only the beginning of the text counts.
+    same = sum(
+        1
+        for _ in itertools.takewhile(
+            lambda pair: pair[0] == pair[1], zip(words, kept, strict=False)
+        )
+    )
+    return words[: min(same, len(words) - 1)].rstrip()
+
+
+def _place(sample: Sample) -> _Place | None:
+    """Return where the context stands: in the last question that holds it, else None."""
+    context = sample.context
+    for i in reversed(range(len(sample.messages))):
+        turn = sample.messages[i]
+        if context and turn.role == "user" and context in turn.content:
+            at_end = turn.content.endswith(context)
+            start = turn.content.rindex(context) if at_end else turn.content.index(context)
+            return _Place(i, turn.content[:start], turn.content[start + len(context) :])
+    return None
 
 
 def filler(token: int) -> Example:

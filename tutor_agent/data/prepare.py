@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from tutor_agent.core.errors import NotPossibleError
 from tutor_agent.core.text import Text
 from tutor_agent.data.audit import LabelAudit, audit_labels
+from tutor_agent.data.classes import ClassEncoder, check_head, class_of, classes_of
 from tutor_agent.data.labels import Encoder, Example
 from tutor_agent.data.load import Loaded, load_rows
 from tutor_agent.data.split import Split, shuffled, split_rows, without
-from tutor_agent.data.template import ensure_template
+from tutor_agent.data.template import end_tokens, ensure_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tutor_agent.core.plan import Plan
+    from tutor_agent.data.classes import Head
     from tutor_agent.data.load import SourceRow
+
+_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -36,25 +40,36 @@ class Prepared:
     audit: LabelAudit
     sha256: str
 
+    @property
+    def head(self) -> Head | None:
+        """Return what a classification head is made from; None for a model that writes."""
+        return self.encoder.head if isinstance(self.encoder, ClassEncoder) else None
+
 
 def prepare(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Prepared:
     """Read, split and encode the data of `plan`; the tokenizer gets a chat template if it has none.
 
+    With a classification head the texts go in as they are, and their classes are read from all rows.
+
     Raises:
         NotFoundError: A data file is not there.
         UnreadableError: A data file has no usable row.
-        NotPossibleError: There are too few different rows for the sides, or the answers cannot end.
+        NotPossibleError: There are too few different rows for the sides, the answers cannot end, or the
+            classes cannot be told apart.
     """
+    check_head(plan)
     chosen = ensure_template(tokenizer)
     split, problems = _read(plan)
-    if chosen:
+    encoder = _encoder(plan, tokenizer, split)
+    if chosen and not isinstance(encoder, ClassEncoder):
         problems.append(
             Text(
                 en=f"The tokenizer has no chat template; the {chosen} one was added and is saved with the result.",
                 zh=f"分词器没有对话模板；已补上 {chosen} 模板，并随结果一起保存。",
             )
         )
-    encoder = Encoder.for_tokenizer(tokenizer, plan.data.max_length, plan.data.supervise)
+    if plan.task == "classification":
+        problems += _class_problems(split)
     most = plan.evaluation.max_rows
     train = _encoded(encoder, split.train)
     return Prepared(
@@ -66,6 +81,38 @@ def prepare(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Prepared:
         audit=audit_labels(train, problems),
         sha256=_hash(Path(plan.data.train)),
     )
+
+
+def _encoder(plan: Plan, tokenizer: PreTrainedTokenizerBase, split: Split) -> Encoder:
+    length, supervise = plan.data.max_length, plan.data.supervise
+    if plan.model.head == "classifier":
+        classes = classes_of([*split.train, *split.validation, *split.test])
+        return ClassEncoder(tokenizer, length, supervise, end_tokens(tokenizer), classes)
+    return Encoder.for_tokenizer(tokenizer, length, supervise)
+
+
+def _class_problems(split: Split) -> list[Text]:
+    """Return what is wrong with the classes: one that is never learnt, or nothing but one."""
+    learnt = {class_of(row.sample) for row in split.train}
+    held_out = {class_of(row.sample) for row in (*split.validation, *split.test)}
+    problems: list[Text] = []
+    if len(learnt) == 1:
+        (only,) = learnt
+        problems.append(
+            Text(
+                en=f"All training rows have the class {only!r}: nothing can be told apart.",
+                zh=f"所有训练数据的类别都是 {only!r}：没有可区分的内容。",
+            )
+        )
+    if unknown := sorted(held_out - learnt):
+        names = ", ".join(unknown[:_NAMED])
+        problems.append(
+            Text(
+                en=f"{len(unknown)} classes of the held-out rows never occur in training and cannot be learnt: {names}.",
+                zh=f"留出数据中有 {len(unknown)} 个类别在训练数据里从未出现，学不到：{names}。",
+            )
+        )
+    return problems
 
 
 def _read(plan: Plan) -> tuple[Split, list[Text]]:

@@ -17,6 +17,7 @@ from pydantic import Field
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.errors import InvalidPlanError, NotPossibleError
 from tutor_agent.core.text import Text
+from tutor_agent.training.classifier import is_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +84,8 @@ def add_adapters(model: PreTrainedModel, settings: LoraSettings) -> tuple[PeftMo
         target_parameters=list(targets.parameters) or None,
         use_dora=settings.dora,
         use_rslora=settings.rslora,
-        task_type="CAUSAL_LM",
+        # A classifier's new layer of scores is trained and saved in full beside the adapters.
+        task_type="SEQ_CLS" if is_classifier(model) else "CAUSAL_LM",
     )
     adapted = get_peft_model(model, config)
     for parameter in adapted.parameters():

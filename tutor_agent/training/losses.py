@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from tutor_agent.data.labels import IGNORED
+from tutor_agent.training.classifier import class_scores, is_classifier
 
 if TYPE_CHECKING:
     from tutor_agent.data.collate import Batch
@@ -57,6 +58,8 @@ def token_losses(model: torch.nn.Module, batch: Batch, body: torch.nn.Module) ->
         batch: As the collator makes it.
         body: The model inside the wrappers, whose signature says what it accepts.
     """
+    if is_classifier(body):
+        return TokenLosses(*class_scores(model, batch), None)
     targets_bt = batch["labels"][:, 1:]
     inputs: dict[str, Any] = {key: batch[key] for key in _READ if key in batch}
     places_k = (targets_bt != IGNORED).any(dim=0).nonzero().squeeze(1)

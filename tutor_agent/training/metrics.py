@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tutor_agent.core.metric_names import METRICS
 from tutor_agent.data.labels import IGNORED
+from tutor_agent.training.classifier import ClassTally, is_classifier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tutor_agent.training.losses import TokenLosses
 
 KNOWN = ("perplexity", "token_accuracy", "exact_match", "accuracy")
-"""Names allowed in `evaluation.metrics`; `accuracy` is `exact_match` under the name used for classes."""
+"""The metrics that need no written answer: of `exact_match` and `accuracy` the likeliest tokens, given
+the right beginning, stand in for what would be written."""
 _MAX_EXPONENT = 80.0
+
+
+def tally_for(model: Any, device: torch.device) -> Tally | ClassTally:
+    """Return an empty tally for `model` without its wrappers: of tokens, or of classes."""
+    if is_classifier(model):
+        return ClassTally(list(model.config.id2label.values()), device)
+    return Tally(device)
 
 
 class Tally:
@@ -55,7 +67,12 @@ class Tally:
         }
 
 
-def chosen(figures: dict[str, float], names: tuple[str, ...]) -> dict[str, float]:
-    """Return the loss, the perplexity and the metrics that a plan names."""
+def chosen(figures: dict[str, float], names: Iterable[str]) -> dict[str, float]:
+    """Return the loss, the perplexity and the metrics that a plan names, as far as they are known."""
     wanted = {"loss", "perplexity", *names}
     return {name: value for name, value in figures.items() if name in wanted}
+
+
+def needs_answers(names: Iterable[str]) -> bool:
+    """Return whether one of the metrics is measured on written answers."""
+    return any(METRICS[name].answers for name in names if name in METRICS)

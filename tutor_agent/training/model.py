@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from tutor_agent.core.errors import NotPossibleError, UnreadableError
+from tutor_agent.training.classifier import is_classifier, settle_config, train_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from tutor_agent.core.plan import Plan
+    from tutor_agent.data.classes import Head
 
 _ATTENTION = {"sdpa": "sdpa", "flash": "flash_attention_2", "eager": "eager"}
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -75,8 +82,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def load_model(plan: Plan, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+def load_model(
+    plan: Plan, folder: Path, dtype: torch.dtype, head: Head | None = None
+) -> PreTrainedModel:
     """Load the weights in `folder` as `dtype`, all frozen; a skill then chooses what moves.
+
+    With a `head` the model gives one score a class, from a new layer that moves whatever the skill chooses.
 
     Raises:
         NotPossibleError: The attention kernel is not available here.
@@ -89,7 +100,10 @@ def load_model(plan: Plan, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         )
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
+        if head is not None:
+            settle_config(config, head)
+        kind = AutoModelForCausalLM if head is None else AutoModelForSequenceClassification
+        model = kind.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
@@ -105,6 +119,8 @@ def load_model(plan: Plan, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         ) from error
     model.config.use_cache = False
     model.requires_grad_(False)
+    if head is not None:
+        train_scores(model)
     return model
 
 
@@ -158,7 +174,7 @@ def train_top(model: PreTrainedModel, last: int, *, embeddings: bool, head: bool
             train_weights(module.parameters())
     if embeddings:
         train_weights(model.get_input_embeddings().parameters())
-    if head:
+    if head and not is_classifier(model):
         output: Any = model.get_output_embeddings()
         train_weights(output.parameters())
 

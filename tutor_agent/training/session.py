@@ -9,15 +9,14 @@ import torch
 from transformers import TrainerCallback
 
 from tutor_agent.core.storage import write_atomic
-from tutor_agent.core.text import Text
 from tutor_agent.data.collate import Collator, Items, one_each, pack
 from tutor_agent.training.arguments import make_arguments, total_steps
 from tutor_agent.training.callbacks import EarlyStop, PlanWins, StepEvents
 from tutor_agent.training.checkpoints import Checkpoints, expected_size
+from tutor_agent.training.classifier import save_classes
 from tutor_agent.training.entry import TrainingRun, check_sharded
-from tutor_agent.training.generate import answer_rows
 from tutor_agent.training.guard import Guard
-from tutor_agent.training.metrics import KNOWN
+from tutor_agent.training.judging import judge_now, names_of
 from tutor_agent.training.model import pad_id
 from tutor_agent.training.trainer import TutorTrainer, Watch
 
@@ -67,7 +66,8 @@ def make_trainer(
     """Put model, data and everything that watches over them into a trainer."""
     plan = run.plan
     pad = pad_id(tokenizer)
-    packed = plan.data.packing
+    # The score of a class is read off at the end of a row, so each text has its own.
+    packed = plan.data.packing and data.head is None
     items = (
         pack(data.train, plan.data.max_length, plan.optim.seed) if packed else one_each(data.train)
     )
@@ -91,7 +91,7 @@ def make_trainer(
     if plan.evaluation.early_stopping:
         callbacks.append(EarlyStop(plan.evaluation.early_stopping, run.recorder))
     trainer = TutorTrainer(
-        watch=Watch(guard, run.recorder, checkpoints, tokenizer, _metrics(run)),
+        watch=Watch(guard, run.recorder, checkpoints, tokenizer, names_of(run)),
         validation=data.validation,
         collator=Collator(pad, packed=packed, flat=packed and plan.model.attention == "flash"),
         model=model,
@@ -115,7 +115,7 @@ def judge(run: TrainingRun, trainer: TutorTrainer, data: Prepared, phase: str) -
         trainer.add_callback(_AtBegin(run, trainer, data))
         if sharded or run.judged_before():
             return
-    _judge_now(run, trainer, data, phase)
+    judge_now(run, trainer, data, phase)
 
 
 def train(run: TrainingRun, trainer: TutorTrainer) -> bool:
@@ -167,6 +167,7 @@ def save_result(
     if trainer.args.process_index == 0:
         (folder / "training_args.bin").unlink(missing_ok=True)
         _name_base(folder, run.plan.model.source, run.plan.model.revision)
+        save_classes(trainer.body, folder)
     run.result = folder
     return folder
 
@@ -196,38 +197,7 @@ class _AtBegin(TrainerCallback):
         check_sharded(self._trainer, self._run.plan)
         sharded = self._run.plan.launch.sharding != "none"
         if sharded and not state.global_step and not self._run.judged_before():
-            _judge_now(self._run, self._trainer, self._data, "before")
-
-
-def _judge_now(run: TrainingRun, trainer: TutorTrainer, data: Prepared, phase: str) -> None:
-    figures = trainer.judge(one_each(data.test))
-    run.recorder.write("evaluation", sync=True, split="test", phase=phase, **figures)
-    if run.stop.agreed(trainer.args.device):
-        return
-    rows = data.test_rows[: run.plan.evaluation.samples]
-    half = torch.bfloat16 if trainer.args.bf16 else torch.float16 if trainer.args.fp16 else None
-    model = (
-        trainer.model
-        if trainer.is_fsdp_enabled
-        else trainer.accelerator.unwrap_model(trainer.model)
-    )
-    for said in answer_rows(model, data.encoder, rows, half=half):
-        run.recorder.write(
-            "sample", phase=phase, prompt=said.prompt, answer=said.answer, reference=said.reference
-        )
-
-
-def _metrics(run: TrainingRun) -> tuple[str, ...]:
-    names = run.plan.evaluation.metrics
-    unknown = [name for name in names if name not in KNOWN]
-    if unknown:
-        run.recorder.note(
-            Text(
-                en=f"Not measured while training: {', '.join(unknown)}. Known: {', '.join(KNOWN)}.",
-                zh=f"训练时不测量：{'、'.join(unknown)}。可用：{'、'.join(KNOWN)}。",
-            )
-        )
-    return tuple(name for name in names if name in KNOWN)
+            judge_now(self._run, self._trainer, self._data, "before")
 
 
 def _has_adapters(model: Any) -> bool:

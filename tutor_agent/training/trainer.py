@@ -22,7 +22,7 @@ from tutor_agent.data.collate import Batch, Collator, Item, one_each
 from tutor_agent.data.labels import Example, filler
 from tutor_agent.training.guard import REASONS
 from tutor_agent.training.losses import token_losses
-from tutor_agent.training.metrics import Tally
+from tutor_agent.training.metrics import chosen, tally_for
 from tutor_agent.training.model import pad_id
 from tutor_agent.training.scene import Moment, keep_scene
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tutor_agent.training.checkpoints import Checkpoints
+    from tutor_agent.training.classifier import ClassTally
     from tutor_agent.training.guard import Guard, Verdict
+    from tutor_agent.training.metrics import Tally
     from tutor_agent.training.recorder import Recorder
 
 
@@ -131,19 +133,21 @@ class TutorTrainer(Trainer):
 
     def judge(self, items: Any) -> dict[str, float]:
         """Return loss and metrics of held-out items with the present weights; all ranks share the work."""
+        return chosen(self.tally(items).figures(), self.watch.metrics)
+
+    def tally(self, items: Any) -> Tally | ClassTally:
+        """Return the counts behind `judge`."""
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         model: Any = self.model_wrapped if sharded else self.model
         was_training = model.training
         model.eval()
-        tally = Tally(self.args.device)
+        tally = tally_for(self.body, self.args.device)
         with torch.no_grad(), self._precision():
             for batch in self._held_out(list(items)):
                 tally.add(token_losses(model, batch, self.body))
         model.train(was_training)
         tally.share()
-        figures = tally.figures()
-        wanted = {"loss", "perplexity", *self.watch.metrics}
-        return {name: value for name, value in figures.items() if name in wanted}
+        return tally
 
     @property
     def body(self) -> torch.nn.Module:

@@ -51,7 +51,7 @@ def main() -> int:
         refuse_unlearnable(data.audit)
 
         # Every weight moves, in fp32; the products are computed in the plan's precision.
-        model = load_model(run.plan, options.model, torch.float32)
+        model = load_model(run.plan, options.model, torch.float32, data.head)
         train_weights(model.parameters())
         audit = audit_trainable(model)
         refuse_pointless(audit, router_allowed=True)

@@ -60,7 +60,7 @@ def main() -> int:
         refuse_unlearnable(data.audit)
 
         # The backward pass ends at the lowest block that moves: this is where the memory is saved.
-        model = load_model(run.plan, options.model, torch.float32)
+        model = load_model(run.plan, options.model, torch.float32, data.head)
         train_top(
             model,
             settings.train_last,

@@ -39,7 +39,7 @@ def main() -> int:
         refuse_unlearnable(data.audit)
 
         # Frozen weights, and adapters that move.
-        frozen = load_model(run.plan, options.model, precision.weights)
+        frozen = load_model(run.plan, options.model, precision.weights, data.head)
         model, notes = add_adapters(frozen, settings)
         audit = audit_trainable(model)
         refuse_pointless(audit, router_allowed=False)
