@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tutor_agent.core.errors import NotPossibleError
 from tutor_agent.data.labels import IGNORED, Encoder, Example, Marked
@@ -40,7 +40,7 @@ class ClassEncoder(Encoder):
     @property
     def head(self) -> Head:
         """Return what the model is loaded with."""
-        pad = self.tokenizer.pad_token_id
+        pad: Any = self.tokenizer.pad_token_id
         return Head(self.classes, self.ends[-1] if pad is None else int(pad))
 
     def encode_row(self, row: SourceRow) -> list[Example]:

@@ -69,7 +69,8 @@ def figures_by_class(
     """Return precision, recall and F1 of every class by scikit-learn; `counts` repeats the pairs."""
     from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415
 
-    columns: Any = precision_recall_fscore_support(
+    report: Any = precision_recall_fscore_support
+    columns = report(
         true,
         said,
         labels=list(range(len(classes))),
