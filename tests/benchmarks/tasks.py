@@ -101,7 +101,7 @@ def topics() -> list[dict[str, str]]:
 
 def reviews() -> list[dict[str, str]]:
     """Return short Chinese reviews with their sentiment."""
-    return [row for row in assets.chinese_review_rows() if 12 <= len(row["text"]) <= 40]
+    return [row for row in assets.chinese_review_rows() if 10 <= len(row["text"]) <= 24]
 
 
 def questions() -> list[dict[str, Any]]:
@@ -111,7 +111,7 @@ def questions() -> list[dict[str, Any]]:
             "system": "Answer the question with Yes or No.",
             "context": row["passage"],
             "question": row["question"] + "?",
-            "answer": "Yes" if row["answer"] else "No",
+            "answer": "Yes" if str(row["answer"]).lower() == "true" else "No",
         }
         for row in assets.boolq_rows()
     ]
@@ -145,7 +145,12 @@ CASES = {
         "lora",
         passages,
         14,
-        {"data.max_length": 256, "data.packing": True, "optim.micro_batch": 4},
+        {
+            "data.max_length": 256,
+            "data.packing": True,
+            "optim.micro_batch": 4,
+            "optim.learning_rate": 1e-3,
+        },
     ),
     "classification, topics (generated label)": Case(
         "classification", "lora", topics, 40, {"data.max_length": 96, "optim.learning_rate": 1e-3}
@@ -158,9 +163,10 @@ CASES = {
         {
             "model.head": "classifier",
             "params.train_last": 10,
-            "data.max_length": 96,
-            "optim.learning_rate": 2e-4,
-            "data.limit": 3000,
+            "data.max_length": 64,
+            "optim.micro_batch": 16,
+            "optim.learning_rate": 3e-4,
+            "evaluation.max_rows": 200,
         },
     ),
     "qa, yes/no about a passage": Case(

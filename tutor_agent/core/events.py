@@ -10,7 +10,9 @@ Payloads by kind:
     audit        trainable, total, modules, lora_targets, supervised_tokens, total_tokens, masked_rows,
                  rows, eos_supervised, problems, data_sha256
     step         loss, grad_norm, learning_rate, epoch, tokens, tokens_per_second, memory_gib
-    evaluation   split (validation | test), phase (before | during | after), loss, perplexity, and metrics
+    evaluation   split (validation | test), phase (before | during | after), loss, perplexity, and metrics by name
+                 (core/metric_names.py); on the test rows also answered (how many answers were written) and
+                 classes (precision, recall, f1 and rows of each class by name)
     checkpoint   path (relative to the run folder), good, seconds, bytes
     sample       phase (before | after), prompt, answer, reference
     heartbeat    rank, memory_gib
