@@ -148,6 +148,7 @@ CASES = {
         {
             "data.max_length": 256,
             "data.packing": True,
+            "evaluation.max_rows": 32,
             "optim.micro_batch": 4,
             "optim.learning_rate": 1e-3,
         },
@@ -196,7 +197,7 @@ def plan_for(name: str, case: Case, folder: Path, steps: int) -> Path:
         "optim.max_steps": steps,
         "optim.epochs": 10.0,
         "data.packing": False,
-        "evaluation.every": 0.5,
+        "evaluation.every": float(steps),
         "evaluation.max_rows": 48,
         "evaluation.generated_rows": 48,
         "evaluation.max_new_tokens": 48,

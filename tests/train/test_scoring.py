@@ -79,6 +79,16 @@ def test_questions_are_scored_by_shared_words() -> None:
     assert score(["The dog."], ["dog"], "qa", ALL)["exact_match"] == 1.0
 
 
+def test_the_best_of_several_right_answers_counts() -> None:
+    accepted = [("1867", "July 1, 1867"), ()]
+    found = score(["july 1 1867", "red"], ["1867", "red"], "qa", ALL, accepted)
+    assert found["exact_match"] == found["f1"] == 1.0
+    alone = score(["july 1 1867", "red"], ["1867", "red"], "qa", ALL)
+    assert alone["exact_match"] == 0.5
+    # One word of three, then all of one.
+    assert alone["f1"] == pytest.approx((0.5 + 1.0) / 2)
+
+
 def test_an_empty_answer_scores_nothing() -> None:
     found = score([""], ["red dog"], "qa", ALL)
     assert set(found.values()) == {0.0}

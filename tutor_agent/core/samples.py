@@ -52,6 +52,8 @@ class Sample(Contract):
     """The class, for classification."""
     context: str = ""
     """The part of a question that is shortened first when a sample is too long: a passage, a document."""
+    accepted: tuple[str, ...] = ()
+    """All answers that count as right, where the data lists several; the first of them is learnt."""
 
     @property
     def answer(self) -> str:
@@ -84,7 +86,8 @@ def to_sample(
     parts = {role: values.get(column) for role, column in roles.items()}
     turns = parts.get("messages", parts.get("conversations"))
     if "messages" in roles or "conversations" in roles:
-        return Sample(messages=_conversation(turns, parts))
+        accepted = _accepted(parts.get("completion"))
+        return Sample(messages=_conversation(turns, parts), accepted=accepted)
     if "completion" not in roles and "label" not in roles:
         return Sample(text=_required(parts.get("text", parts.get("prompt")), "text", "文本"))
     if "completion" in roles:
@@ -136,7 +139,20 @@ def _pair(parts: Mapping[str, Any], data_format: DataFormat, task: Task) -> Samp
         raise _missing("question", "问题")
     turns = (*_history(parts.get("history")), _turn("user", question), _turn("assistant", answer))
     whole = prompt if task in {"summarization", "classification"} else ""
-    return Sample(messages=_with_system(parts, *turns), context=context or whole)
+    accepted = _accepted(parts.get("completion"))
+    return Sample(messages=_with_system(parts, *turns), context=context or whole, accepted=accepted)
+
+
+def _accepted(value: Any) -> tuple[str, ...]:
+    """Return all answers of a cell that lists several, else nothing."""
+    if isinstance(value, dict):
+        value = cast("dict[str, Any]", value).get("text")
+    parsed = _parsed(value) if isinstance(value, str) and value.lstrip()[:1] == "[" else value
+    if not isinstance(parsed, list | tuple):
+        return ()
+    words = dict.fromkeys(words_of(item) for item in cast("list[Any]", parsed))
+    found = tuple(filter(None, words))
+    return found if len(found) > 1 else ()
 
 
 def _options(value: Any) -> str:

@@ -34,6 +34,8 @@ class Answered(NamedTuple):
     prompt: str
     answer: str
     reference: str
+    accepted: tuple[str, ...] = ()
+    """Every answer that counts as right, where the data lists several."""
 
 
 class _Asked(NamedTuple):
@@ -86,7 +88,10 @@ class Writer:
         finally:
             self.model.train(was_training)
         said = _gathered(said)
-        return [Answered(one.prompt, said[k], one.reference) for k, one in enumerate(asked)]
+        return [
+            Answered(one.prompt, said[k], one.reference, row.sample.accepted)
+            for k, (one, row) in enumerate(zip(asked, rows, strict=True))
+        ]
 
     def _new_tokens(self, rows: Sequence[SourceRow]) -> int:
         tokenizer = self.encoder.tokenizer

@@ -84,7 +84,8 @@ def _scored(run: TrainingRun, answered: Sequence[Answered], names: Sequence[str]
         return {}
     answers = [one.answer for one in answered]
     references = [one.reference for one in answered]
-    found: dict[str, Any] = {**score(answers, references, run.plan.task, names)}
+    accepted = [one.accepted for one in answered]
+    found: dict[str, Any] = {**score(answers, references, run.plan.task, names, accepted)}
     if run.plan.task == "classification":
         found |= _named(class_figures(answers, references))
     return {**found, "answered": len(answered)}

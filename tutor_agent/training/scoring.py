@@ -36,7 +36,11 @@ class ClassFigures(NamedTuple):
 
 
 def score(
-    answers: Sequence[str], references: Sequence[str], task: Task, names: Sequence[str]
+    answers: Sequence[str],
+    references: Sequence[str],
+    task: Task,
+    names: Sequence[str],
+    accepted: Sequence[Sequence[str]] = (),
 ) -> dict[str, float]:
     """Return those of the metrics `names` that compare answers with references; nothing without rows.
 
@@ -45,12 +49,20 @@ def score(
         references: What the data says, in the same order.
         task: For classes an answer is a label; otherwise precision, recall and F1 are of words.
         names: Metric names; those of other kinds are left out.
+        accepted: Further right answers by row: of shared words the best fit counts, as in SQuAD.
     """
     if not references:
         return {}
     found: dict[str, float] = {}
-    for measure in (_bleu, _chrf, _rouge, _labels if task == "classification" else _overlap):
+    for measure in (_bleu, _chrf, _rouge):
         found |= measure(answers, references, names)
+    if {"accuracy", "exact_match", "precision", "recall", "f1"} & set(names):
+        if task == "classification":
+            found |= _labels(answers, references)
+        else:
+            more = accepted or [()] * len(references)
+            rights = [(right, *others) for right, others in zip(references, more, strict=True)]
+            found |= _overlap(answers, rights)
     return {name: found[name] for name in names if name in found}
 
 
@@ -154,11 +166,7 @@ def _rouge(
     return {name: sum(one[name].fmeasure for one in found) / len(found) for name in wanted}
 
 
-def _labels(
-    answers: Sequence[str], references: Sequence[str], names: Sequence[str]
-) -> dict[str, float]:
-    if not {"accuracy", "exact_match", "precision", "recall", "f1"} & set(names):
-        return {}
+def _labels(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     said, true, classes = _as_classes(answers, references)
     right = sum(a == b for a, b in zip(said, true, strict=True)) / len(true)
     figures = figures_by_class(true, said, classes, None)
@@ -179,15 +187,16 @@ def _plain(label: str) -> str:
     return " ".join(label.casefold().split()).strip(".。!！ ")
 
 
-def _overlap(
-    answers: Sequence[str], references: Sequence[str], names: Sequence[str]
-) -> dict[str, float]:
-    if not {"accuracy", "exact_match", "precision", "recall", "f1"} & set(names):
-        return {}
-    pairs = [(normalised(a), normalised(b)) for a, b in zip(answers, references, strict=True)]
-    exact = sum(a == b for a, b in pairs) / len(pairs)
-    columns = zip(*(_shared(a, b) for a, b in pairs), strict=True)
-    precision, recall, f1 = (sum(column) / len(pairs) for column in columns)
+def _overlap(answers: Sequence[str], rights: Sequence[Sequence[str]]) -> dict[str, float]:
+    best: list[tuple[float, ...]] = []
+    for answer, accepted in zip(answers, rights, strict=True):
+        said = normalised(answer)
+        fits = [
+            (said == normalised(right), *_shared(said, normalised(right))) for right in accepted
+        ]
+        exact = any(fit[0] for fit in fits)
+        best.append((float(exact), *max(fits, key=lambda fit: fit[3])[1:]))
+    exact, precision, recall, f1 = (sum(column) / len(best) for column in zip(*best, strict=True))
     return {
         "accuracy": exact,
         "exact_match": exact,
