@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 STACK = (
     *("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors"),
     *("gguf", "bitsandbytes", "flash-attn", "liger-kernel", "deepspeed", "torch-npu", "modelscope"),
+    *("tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
     *("huggingface-hub", "tutor-agent"),
 )
 """What matters for training."""

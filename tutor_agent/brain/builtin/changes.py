@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 _CLAUSE = re.compile(
-    r"[，；;。！!？?\n]|,(?!\d{3}\b)|(?<!\d)\.(?!\d)|\b(?:and then|and also|and|then|but)\b|并且|同时|然后|而是"
+    r"[，；;。！!？?\n]|,(?!\d{3}\b)|(?<!\d)\.(?![\dA-Za-z])|\b(?:and then|and also|and|then|but)\b|并且|同时|然后|而是"
 )
 _NEGATED = re.compile(
     r"别再?用?|不要|不用|不想|不使用|不需要|不开|不做|关掉|关闭|关了|禁用|取消|去掉|停用|拿掉|"
@@ -82,7 +82,7 @@ class _Clause:
 
 def find_changes(words: str) -> tuple[Entry, ...]:
     """Return the plan changes that `words` ask for, each field once, the last word winning."""
-    found: dict[str, Entry] = {}
+    found: dict[str, Entry] = {entry.path: entry for entry in _listed(words)}
     topic: Named | None = None
     for clause in _clauses(words):
         marks = _Marks()
@@ -133,7 +133,7 @@ def _chosen(clause: _Clause) -> list[Entry]:
     entries: list[Entry] = []
     for item in named_values(clause.words):
         inside = any(start <= item.start and item.end <= end for start, end in covered)
-        if inside or item.field.path == "task":
+        if inside or item.field.path == "task" or item.field.kind == "list":
             continue
         value = item.value
         if _is_negated(clause.words, item):
@@ -142,6 +142,29 @@ def _chosen(clause: _Clause) -> list[Entry]:
                 continue
         entries.append(Entry(path=item.field.path, value=value))
     return entries
+
+
+def _listed(words: str) -> list[Entry]:
+    """Fields that hold several values: those named without a "no" make the list, wherever in the sentence."""
+    said: dict[str, list[JsonValue]] = {}
+    for item in named_values(words):
+        field = item.field
+        if field.kind != "list" or not re.search(field.when, words, re.IGNORECASE):
+            continue
+        values = said.setdefault(field.path, [])
+        if not _is_negated(words, item) and item.value not in values:
+            values.append(item.value)
+    emptied = [item for item in named_fields(words) if item.field.path == "trackers"]
+    if emptied and any(_is_negated(words, item) for item in emptied):
+        said.setdefault("trackers", [])
+    return [
+        Entry(path=path, value=values)
+        for path, values in said.items()
+        if values or path != _NEVER_EMPTY
+    ]
+
+
+_NEVER_EMPTY = "evaluation.metrics"
 
 
 def _is_negated(words: str, item: Named) -> bool:
@@ -158,9 +181,12 @@ def _with_units(clause: _Clause, marks: _Marks) -> list[Entry]:
         if _ORDINAL.search(before) or clause.negated or _belongs_to_a_field(clause.words, figure):
             continue
         unit = _unit_after(after)
-        if unit is None or not _unit_applies(unit[0], clause.words):
+        if unit is None:
             continue
         field, length, more = unit
+        field = _written(field, clause.words)
+        if not _unit_applies(field, clause.words):
+            continue
         marks.figures.add(figure)
         marks.spans.append((figure.start, figure.end + length))
         entries.append(_counted(_interval(field, clause.words, before), figure, before, more=more))
@@ -191,6 +217,19 @@ def _interval(field: Field, words: str, before: str) -> Field:
     return field
 
 
+def _written(field: Field, words: str) -> Field:
+    """`生成 64 条来评估` counts answers that are written, not rows that are read."""
+    if field.path in {"data.limit", "evaluation.generated_rows"} and _WRITING.search(words):
+        return fields()[
+            "evaluation.samples" if _SHOWING.search(words) else "evaluation.generated_rows"
+        ]
+    return field
+
+
+_WRITING = re.compile(r"生成|写出|\b(?:generat\w+|written|write)\b", re.I)
+_SHOWING = re.compile(r"示例|样例|例子|对比|side by side|\bexamples?\b|\bsamples?\b", re.I)
+
+
 def _unit_after(after: str) -> tuple[Field, int, bool] | None:
     """Return the field whose unit comes next, the length up to the unit's end, and whether `more` came between."""
     more = _MORE_AFTER.match(after)
@@ -208,6 +247,8 @@ def _unit_applies(field: Field, words: str) -> bool:
     """A count of rows is a limit only when it is said to be one; of GPUs, when they are to be used."""
     if field.path == "data.limit":
         return bool(_LIMITING.search(words))
+    if field.path == "evaluation.generated_rows":
+        return bool(_WRITING.search(words))
     if field.path == "params.train_last":
         return bool(_LAST.search(words))
     if field.path.startswith("launch."):
@@ -306,15 +347,23 @@ _ON = re.compile(
 def _switched(clause: _Clause) -> list[Entry]:
     """Fields that are on or off, and choosing fields that have an `on`."""
     entries: list[Entry] = []
+    valued = {item.field.path for item in named_values(clause.words)}
     for item in named_fields(clause.words):
-        if item.field.kind != "switch" and not (item.field.kind == "choice" and item.field.on):
+        if item.field.path in valued or not _has_switch(item.field):
             continue
         nearby = clause.words[max(0, item.start - 16) : item.end + 12]
         if _NEGATED.search(nearby) or re.search(r"\boff\b|\bfalse\b|关", nearby, re.I):
             entries.append(Entry(path=item.field.path, value=item.field.off))
-        elif _ON.search(nearby) or re.search(r"\bon\b|\btrue\b", nearby, re.I):
+        elif _ON.search(nearby) or _MADE.search(nearby):
             entries.append(Entry(path=item.field.path, value=item.field.on))
     return entries
+
+
+_MADE = re.compile(r"[设改换变][为成]|保证|要求|\b(?:on|true|make|keep|be|must)\b", re.I)
+
+
+def _has_switch(field: Field) -> bool:
+    return field.kind == "switch" or (field.kind == "choice" and bool(field.on))
 
 
 def _typed(field: Field, figure: Figure) -> JsonValue:

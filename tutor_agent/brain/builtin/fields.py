@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-Kind = Literal["number", "count", "share", "choice", "switch", "name"]
+# Values that people name in many other contexts than the plan.
+_SAID_OF_MUCH = frozenset({"task", "evaluation.metrics"})
+
+Kind = Literal["number", "count", "share", "choice", "list", "switch", "name"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Field:
     """Words and the value each stands for."""
     on: JsonValue = True
     off: JsonValue = False
+    when: str = ""
+    """For lists: what must be in the sentence for its values to count."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def field_in_question(words: str) -> str | None:
     found = named_fields(words)
     if found:
         return max(found, key=lambda item: item.end - item.start).field.path
-    values = [item for item in named_values(words) if item.field.path != "task"]
+    values = [item for item in named_values(words) if item.field.path not in _SAID_OF_MUCH]
     return values[0].field.path if values else None
 
 
@@ -84,6 +89,7 @@ def _field(path: str, entry: dict[str, Any]) -> Field:
         choices=choices,
         on=entry.get("on", True if entry["kind"] == "switch" else None),
         off=off,
+        when=entry.get("when", ""),
     )
 
 
