@@ -9,9 +9,10 @@ from tutor_agent.advise import sources as src
 from tutor_agent.advise.data_fields import data_fields, usual_units
 from tutor_agent.advise.fit import Fitted, fit
 from tutor_agent.advise.hyperparameters import batch_fields, optim_fields
+from tutor_agent.advise.judging_fields import evaluation_fields
 from tutor_agent.advise.model_fields import identity_fields
 from tutor_agent.advise.review import refuse_impossible
-from tutor_agent.advise.run_fields import evaluation_fields, guard_fields, launch_fields
+from tutor_agent.advise.run_fields import guard_fields, launch_fields, tracker_fields
 from tutor_agent.advise.situation import Field, Fields, Situation, because, nested
 from tutor_agent.core.advice import Why
 from tutor_agent.core.changes import Entry, PlanChange, apply, flatten
@@ -93,6 +94,7 @@ def _draft(situation: Situation, params: Fields, name: str, change: PlanChange) 
         **data_fields(situation),
         **optim_fields(situation, usual_units(situation)),
         **guard_fields(),
+        **tracker_fields(),
     }
     processes = Field(situation.devices, Why(reason=Text.same("")))
     provisional = {**fields, **_PROVISIONAL, "launch.processes": processes}

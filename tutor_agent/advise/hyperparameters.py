@@ -9,9 +9,11 @@ from tutor_agent.advise import sources as src
 from tutor_agent.advise.situation import Field, Fields, Situation, because, billions_text
 
 if TYPE_CHECKING:
+    from tutor_agent.core.plan import Schedule
     from tutor_agent.estimate.footprint import Footprint
 
 WANTED_STEPS = 100
+MUCH_TEXT_TOKENS = 20_000_000
 _FEW, _MANY, _VERY_MANY = 10_000, 50_000, 100_000
 
 
@@ -22,13 +24,14 @@ def optim_fields(situation: Situation, rows: int) -> Fields:
     return {
         "optim.optimizer": _optimizer(situation),
         "optim.learning_rate": _learning_rate(situation, steps),
-        "optim.schedule": _schedule(),
+        "optim.schedule": _schedule(situation),
         "optim.warmup": _warmup(steps),
         "optim.weight_decay": _weight_decay(situation),
         "optim.epochs": _epochs(situation),
         "optim.max_steps": _max_steps(),
         "optim.max_grad_norm": _clipping(),
         "optim.seed": _seed(),
+        "optim.deterministic": _deterministic(),
     }
 
 
@@ -204,18 +207,42 @@ def _optimizer(situation: Situation) -> Field:
     )
 
 
-def _schedule() -> Field:
-    return Field(
-        "cosine",
-        because(
+def usual_schedule(situation: Situation) -> Schedule:
+    """Return a schedule that can be prolonged for much text, cosine for all else."""
+    much = situation.facts.data.lengths.total >= MUCH_TEXT_TOKENS
+    return "warmup_stable_decay" if situation.task == "pretraining" and much else "cosine"
+
+
+def _schedule(situation: Situation) -> Field:
+    value = usual_schedule(situation)
+    if value == "warmup_stable_decay":
+        reason = (
+            "Much text: the rate stays at its peak and falls only at the end, so a checkpoint from the middle can go on "
+            "with more text; cosine would have to know the length beforehand.",
+            "文本量大：学习率保持在峰值，最后一段才下降，因此中途的检查点可以接着用更多文本训练；余弦则必须事先知道总步数。",
+        )
+        other = (
+            "'cosine' when the amount of text is final.",
+            "文本量已经确定时用 'cosine'。",
+        )
+    else:
+        reason = (
             "Cosine: the rate falls slowly at first and is near zero at the end, so the last steps only polish.",
             "余弦：学习率先缓慢下降，结束时接近零，最后几步只做精修。",
-            source=f"{src.DEEPSEEK_CODER}; {src.LLAMA_FACTORY}; {src.GUIDE}: warm-up and decay",
+        )
+        other = (
+            "'constant' when you mean to stop by hand; 'linear' behaves alike; 'warmup_stable_decay' when the run may be "
+            "prolonged.",
+            "打算手动停止时用 'constant'；'linear' 效果相近；以后可能加长训练时用 'warmup_stable_decay'。",
+        )
+    return Field(
+        value,
+        because(
+            *reason,
+            source=f"{src.DEEPSEEK_CODER}; {src.LLAMA_FACTORY}; MiniCPM (arXiv:2404.06395): warm-up, stable, decay; "
+            f"{src.GUIDE}: warm-up and decay",
             card="schedule",
-            other=(
-                "'constant' when you mean to stop by hand; 'linear' behaves alike.",
-                "打算手动停止时用 'constant'；'linear' 效果相近。",
-            ),
+            other=other,
         ),
     )
 
@@ -301,6 +328,23 @@ def _seed() -> Field:
             other=(
                 "Run two or three seeds before believing a small gain.",
                 "提升很小时，换两三个种子再下结论。",
+            ),
+        ),
+    )
+
+
+def _deterministic() -> Field:
+    return Field(
+        False,
+        because(
+            "Off: the seed already repeats split, order and new weights; only the last bits of a sum may differ on a GPU, and "
+            "kernels that never differ are slower.",
+            "关闭：种子已能复现切分、顺序和新权重；GPU 上只有求和的末几位可能不同，而保证逐位一致的内核更慢。",
+            source="PyTorch documentation: Reproducibility",
+            card="seed",
+            other=(
+                "On to compare two runs bit by bit, on the same hardware and versions.",
+                "需要在同样的硬件和版本上逐位比较两次训练时打开。",
             ),
         ),
     )

@@ -1,4 +1,4 @@
-"""Where it runs, how it is judged and guarded."""
+"""Where it runs, how it is guarded, and who else is told."""
 
 from __future__ import annotations
 
@@ -8,42 +8,7 @@ from tutor_agent.advise import sources as src
 from tutor_agent.advise.situation import Field, Fields, Situation, because
 
 if TYPE_CHECKING:
-    from tutor_agent.core.plan import LaunchChoice, Task
-
-METRICS: dict[Task, tuple[str, ...]] = {
-    "chat": ("perplexity", "token_accuracy"),
-    "completion": ("perplexity", "token_accuracy"),
-    "pretraining": ("perplexity",),
-    "classification": ("accuracy", "perplexity"),
-    "qa": ("exact_match", "perplexity"),
-    "summarization": ("perplexity", "token_accuracy"),
-}
-_METRIC_REASONS: dict[Task, tuple[str, str]] = {
-    "chat": (
-        "Many answers are right in a conversation, so perplexity and the share of tokens foreseen say more than equality.",
-        "对话可以有多种正确回答，因此困惑度和词元命中率比完全一致更能说明问题。",
-    ),
-    "completion": (
-        "Perplexity is the guide's measure of a language model; the share of tokens foreseen is easier to picture.",
-        "困惑度是指南衡量语言模型的指标；词元命中率更直观。",
-    ),
-    "pretraining": (
-        "Perplexity on held-out text is what continued pre-training is about.",
-        "继续预训练看的就是留出文本上的困惑度。",
-    ),
-    "classification": (
-        "Accuracy: the whole label must be right, as the guide wants it for classes.",
-        "准确率：整个标签必须正确，与指南对分类任务的要求一致。",
-    ),
-    "qa": (
-        "Exact match is the guide's accuracy for question answering; perplexity shows progress before answers are exact.",
-        "完全匹配即指南所说的问答准确率；在答案完全正确之前，困惑度能反映进展。",
-    ),
-    "summarization": (
-        "The guide names ROUGE, which is not computed yet; perplexity and foreseen tokens stand in for it.",
-        "指南用的是 ROUGE，目前尚未计算；先用困惑度和词元命中率代替。",
-    ),
-}
+    from tutor_agent.core.plan import LaunchChoice
 
 
 def launch_fields(situation: Situation, launch: LaunchChoice, peak: str) -> Fields:
@@ -87,43 +52,6 @@ def launch_fields(situation: Situation, launch: LaunchChoice, peak: str) -> Fiel
     }
 
 
-def evaluation_fields(situation: Situation, steps: int) -> Fields:
-    """Return every field of `evaluation`."""
-    every = 0.1 if steps >= 100 and not situation.cpu else 0.2
-    rows = 50 if situation.cpu else 200
-    if situation.task in {"classification", "qa"}:
-        rows *= 2
-    return {
-        "evaluation.every": Field(
-            every,
-            because(
-                f"{round(1 / every)} times in the run, and each time a checkpoint: enough to see the turn, cheap enough. The "
-                f"guide's every 500 steps would {'never come' if steps < 500 else 'come rarely'} in about {steps} steps.",
-                f"整个训练评估 {round(1 / every)} 次并各存一个检查点：既能看到拐点，又不太费时。指南的每 500 步一次，在约 {steps} 步里"
-                f"{'一次也轮不到' if steps < 500 else '次数太少'}。",
-                source=f"{src.ESFT}: every 100 of 500 steps; {src.GUIDE}: every 500 steps",
-                card="learning-curve",
-                other=("0.05 for a finer curve on long runs.", "长时间训练可用 0.05，曲线更细。"),
-            ),
-        ),
-        "evaluation.metrics": Field(
-            list(METRICS[situation.task]),
-            because(
-                *_METRIC_REASONS[situation.task],
-                source=f"{src.GUIDE}: accuracy for classes and questions, perplexity for language models",
-                card="before-after",
-                other=(
-                    "Known names: perplexity, token_accuracy, exact_match, accuracy.",
-                    "可用：perplexity、token_accuracy、exact_match、accuracy。",
-                ),
-                assumed=situation.assumes("task"),
-            ),
-        ),
-        **_keeping_fields(),
-        "evaluation.max_rows": _max_rows(situation, rows),
-    }
-
-
 def guard_fields() -> Fields:
     """Return the fields of `guard`."""
     return {
@@ -156,61 +84,24 @@ def guard_fields() -> Fields:
     }
 
 
-def _keeping_fields() -> Fields:
-    """Return when it stops early, which checkpoint is kept, and what is shown."""
+def tracker_fields() -> Fields:
+    """Return `trackers`: none unless they are asked for."""
     return {
-        "evaluation.early_stopping": Field(
-            3,
+        "trackers": Field(
+            [],
             because(
-                "Three evaluations without improvement end the run: the later steps would only learn rows by heart.",
-                "连续 3 次评估没有改善就停止：再训练只是在背数据。",
-                source=f"consensus of recipes; {src.GUIDE}: early stopping against over-fitting",
-                card="early-stopping",
+                "None: every figure is in the run folder, and `tutor show` and the app draw it; nothing leaves this machine.",
+                "不使用：所有指标都在运行目录里，`tutor show` 和应用会画出曲线，数据不离开本机。",
+                source=src.FACTS,
+                card="experiment-trackers",
                 other=(
-                    "null to run to the end whatever happens.",
-                    "设为 null 则无论如何都跑到底。",
+                    "[tensorboard] to see curves of many runs in a browser; wandb, swanlab, mlflow and trackio too, once "
+                    "installed.",
+                    "想在浏览器里对比多次训练，可用 [tensorboard]；安装后也可用 wandb、swanlab、mlflow、trackio。",
                 ),
             ),
-        ),
-        "evaluation.keep": Field(
-            "best",
-            because(
-                "The checkpoint with the lowest validation loss becomes the result, as in the guide.",
-                "验证损失最低的检查点作为结果，与指南一致。",
-                source=f"{src.GUIDE}: load_best_model_at_end",
-                card="early-stopping",
-                other=("'last' when the schedule must run out.", "需要走完学习率计划时用 'last'。"),
-            ),
-        ),
-        "evaluation.samples": Field(
-            2,
-            because(
-                "Two answers before and two after, side by side: figures alone do not show style.",
-                "训练前后各生成两条回答并排对比：只看数字看不出风格。",
-                source=src.CPU_MEASURED,
-                card="before-after",
-                other=("5 when there is time; 0 to save it.", "时间充裕可设 5，想省时设 0。"),
-            ),
-        ),
+        )
     }
-
-
-def _max_rows(situation: Situation, rows: int) -> Field:
-    where = (
-        ("on a CPU evaluation would else take as long as training", "CPU 上评估否则会和训练一样久")
-        if situation.cpu
-        else ("they take a small share of the time", "只占很少时间")
-    )
-    return Field(
-        rows,
-        because(
-            f"{rows} rows give a figure that is steady enough, and {where[0]}.",
-            f"{rows} 行得到的数字已足够稳定，而且{where[1]}。",
-            source=src.FORECAST,
-            card="learning-curve",
-            other=("More when two runs differ by little.", "两次结果相差很小时可增大。"),
-        ),
-    )
 
 
 def _processes(situation: Situation, launch: LaunchChoice) -> Field:

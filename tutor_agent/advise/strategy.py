@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tutor_agent.advise import sources as src
 from tutor_agent.advise.draft import Draft, make_draft
+from tutor_agent.advise.hyperparameters import MUCH_TEXT_TOKENS
 from tutor_agent.advise.situation import because, billions_text
 from tutor_agent.advise.ways_out import nothing_fits
 from tutor_agent.core.advice import Candidate, Why
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 FULL, LORA, FREEZING = "full-fine-tuning", "lora", "layer-freezing"
 _MANY_ROWS = 5_000
-_MUCH_TEXT_TOKENS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _rules(facts: Facts) -> tuple[tuple[str, bool, Text], ...]:
     return (
         (
             FULL,
-            task == "pretraining" and data.lengths.total >= _MUCH_TEXT_TOKENS,
+            task == "pretraining" and data.lengths.total >= MUCH_TEXT_TOKENS,
             Text(
                 en=f"Much new text ({data.lengths.total / 1e6:.0f} million tokens) needs all weights, and they fit.",
                 zh=f"大量新文本（{data.lengths.total / 1e6:.0f} 百万词元）需要动用全部权重，而且放得下。",

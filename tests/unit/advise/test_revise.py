@@ -8,6 +8,7 @@ from tests.unit.advise.situations import facts
 from tutor_agent.advise.planner import make_advice, revise
 from tutor_agent.core.changes import Entry, PlanChange, flatten
 from tutor_agent.core.errors import InvalidPlanError, NotFoundError, NotPossibleError
+from tutor_agent.core.metric_names import TASK_METRICS
 from tutor_agent.skillkit.registry import find_skills
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def test_another_task_changes_what_is_measured() -> None:
     advice = revised(facts(), PlanChange.set(task="chat"))
     assert advice.plan.task == "chat"
     assert "You asked" not in advice.why["skill"].reason.en
-    assert advice.plan.evaluation.metrics == ("perplexity", "token_accuracy")
+    assert advice.plan.evaluation.metrics == TASK_METRICS["chat"]
 
 
 def test_a_second_change_remembers_the_usual_advice() -> None:
