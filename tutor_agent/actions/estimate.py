@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
 
@@ -54,8 +54,12 @@ class EstimateRequest(Contract):
     """A machine in words; this one when absent."""
     gpu_memory: float | None = Field(default=None, gt=0)
     """Memory of one GPU in GiB, in place of the machine's own."""
-    fused_loss: bool = False
-    """Whether the loss is computed without building all logits (Liger)."""
+    liger: bool = False
+    """Whether Liger's kernels are used, whose loss never builds all logits."""
+    head: Literal["language_model", "classifier"] = "language_model"
+    """The vocabulary's head, or one score a class."""
+    compile: bool = False
+    """Whether the model is compiled."""
 
 
 def estimate(context: Context, request: EstimateRequest) -> Forecast:
@@ -69,9 +73,14 @@ def estimate(context: Context, request: EstimateRequest) -> Forecast:
             "name": "estimate",
             "skill": request.skill,
             "params": request.params,
-            "task": "chat",
+            "task": "classification" if request.head == "classifier" else "chat",
             "model": ModelChoice(
-                source=request.model, dtype=request.precision, attention=request.attention
+                source=request.model,
+                dtype=request.precision,
+                attention=request.attention,
+                head=request.head,
+                liger=request.liger,
+                compile=request.compile,
             ),
             "data": DataChoice(train="none", max_length=request.max_length),
             "optim": OptimChoice(
@@ -85,7 +94,7 @@ def estimate(context: Context, request: EstimateRequest) -> Forecast:
         "estimate",
     )
     footprint = skill.footprint(model, params)
-    return forecast(plan, model, machine, footprint, None, fused_loss=request.fused_loss)
+    return forecast(plan, model, machine, footprint, None)
 
 
 def _machine(context: Context, request: EstimateRequest) -> Machine:

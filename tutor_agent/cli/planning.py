@@ -81,6 +81,8 @@ def _launch(options: dict[str, Any]) -> dict[str, Any]:
 def _lora_params(options: dict[str, Any]) -> dict[str, Any]:
     """Return the adapter parameters; `q,v` are short for the projections of the attention."""
     params: dict[str, Any] = {"r": options["lora_r"]} if options["lora_r"] else {}
+    if options["quantization"] != "none":
+        params["quantization"] = options["quantization"]
     if targets := options["lora_targets"]:
         names = [f"{name}_proj" if len(name) == 1 else name for name in targets.split(",")]
         params["targets"] = targets if targets in {"all-linear", "attention"} else names
@@ -100,14 +102,24 @@ def _lora_params(options: dict[str, Any]) -> dict[str, Any]:
     default="adamw",
 )
 @click.option("--gradient-checkpointing/--no-gradient-checkpointing", default=True)
-@click.option("--attention", type=click.Choice(["sdpa", "flash", "eager"]), default="sdpa")
+@click.option("--attention", type=click.Choice(["sdpa", "flash", "flex", "eager"]), default="sdpa")
 @click.option("--processes", type=int, default=1, show_default=True)
 @click.option("--sharding", type=click.Choice(["none", "fsdp2", "zero2", "zero3"]), default="none")
 @click.option("--offload", type=click.Choice(["none", "cpu"]), default="none")
 @click.option("--lora-r", type=int)
 @click.option("--lora-targets", help="all-linear, attention, or q,v")
+@click.option(
+    "--quantization",
+    type=click.Choice(["none", "nf4", "int8"]),
+    default="none",
+    help="How the frozen weights below LoRA are held (QLoRA).",
+)
+@click.option(
+    "--head", type=click.Choice(["language_model", "classifier"]), default="language_model"
+)
 @click.option("--gpu-memory", type=float, help="Memory of one GPU in GiB.")
 @click.option("--liger/--no-liger", default=False)
+@click.option("--compile/--no-compile", default=False)
 @click.option("--machine", help='Such as "4xA100-80G".')
 @json_flag
 @click.pass_obj
@@ -119,11 +131,10 @@ def estimate(state: State, *, as_json: bool, **options: Any) -> int:
     from tutor_agent.cli.render import forecast_lines
 
     keys = ("model", "skill", "precision", "micro_batch", "accumulate", "max_length", "optimizer")
-    values = {key: options[key] for key in (*keys, "attention", "machine", "gpu_memory")}
+    more = ("attention", "machine", "gpu_memory", "liger", "head", "compile")
+    values = {key: options[key] for key in (*keys, *more)}
     launch, params = _launch(options), _lora_params(options)
-    request = EstimateRequest.parse(
-        {**values, "fused_loss": options["liger"], "launch": launch, "params": params}, "estimate"
-    )
+    request = EstimateRequest.parse({**values, "launch": launch, "params": params}, "estimate")
     output = Output(state.language, as_json)
     result = run_estimate(state.context(), request)
     if as_json:

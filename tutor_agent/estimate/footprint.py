@@ -24,6 +24,9 @@ _FUSED = {
 }
 
 
+FrozenBits = Literal["none", "nf4", "nf4-double", "int8"]
+
+
 class Footprint(Contract):
     """Which weights a training method moves."""
 
@@ -41,7 +44,7 @@ class Footprint(Contract):
     """Blocks whose own weights move."""
     reached_layers: int
     """Blocks that the backward pass goes through."""
-    frozen_bits: Literal["none", "nf4", "nf4-double"] = "none"
+    frozen_bits: FrozenBits = "none"
     """Quantisation of the frozen linear weights."""
 
 
@@ -88,7 +91,7 @@ def lora_footprint(
     targets: str | Sequence[str] = "all-linear",
     *,
     dropout: float = 0.0,
-    frozen_bits: Literal["none", "nf4", "nf4-double"] = "none",
+    frozen_bits: FrozenBits = "none",
 ) -> Footprint:
     """Describe low-rank adapters of `rank` on `targets`.
 

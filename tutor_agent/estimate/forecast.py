@@ -19,6 +19,7 @@ from tutor_agent.estimate.memory import (
     resting_bytes,
 )
 from tutor_agent.estimate.speed import CPU_FLOPS_PER_CORE, Speed, speed
+from tutor_agent.estimate.writing import writing_seconds
 
 if TYPE_CHECKING:
     from tutor_agent.core.facts import DataFacts, Machine, ModelFacts
@@ -37,9 +38,11 @@ KEPT_CHECKPOINTS = 3
 # Upper bounds over tokenizers: SmolLM2 needs 1.6 tokens for a Chinese character.
 _TOKENS_PER_CHARACTER = {"en": 0.5, "zh": 1.7}
 _ANSWER_MARKS = 4
-_GENERATED_TOKENS = 64
 _START_SECONDS = 30.0
 _LOAD_BYTES_PER_SECOND = 5e8
+# What sorting by length leaves of the padding, and what compiling costs before the first step.
+_BY_LENGTH = 1.03
+_COMPILE_SECONDS = 120.0
 
 Fits = Literal["yes", "tight", "no", "unknown"]
 
@@ -67,15 +70,13 @@ def forecast(
     machine: Machine,
     footprint: Footprint,
     data: DataFacts | None,
-    *,
-    fused_loss: bool = False,
 ) -> Forecast:
     """Return memory, time and disk of `plan`, each with its spread.
 
-    Without `data` the figures are for samples of `max_length`, and there are no steps and hours.
-    `fused_loss` asks what a loss would save that never builds all logits; the trainer has none yet.
+    Without `data` the figures are for samples of `max_length` of which every token is learnt, as any
+    trainer would do it, and there are no steps and hours.
     """
-    setting = setting_of(plan, machine, data).model_copy(update={"fused_loss": fused_loss})
+    setting = setting_of(plan, machine, data)
     used = memory(model, footprint, setting)
     expected, context = _expected_gib(used, footprint, machine, setting)
     peak = Range(low=expected * 0.9, expected=expected, high=expected * MARGIN_FACTOR + MARGIN_GIB)
@@ -84,6 +85,8 @@ def forecast(
     pace = speed(model, footprint, machine, setting, work.length if data else plan.data.max_length)
     parts = {name: round(size / GIB, 3) for name, size in used.parts.items()}
     parts["context"] = round(context, 3)
+    loading = _START_SECONDS + weight_bytes_total(model, setting) / _LOAD_BYTES_PER_SECOND
+    loading += _COMPILE_SECONDS if setting.compiled else 0.0
     lever = best_lever(model, footprint, setting, len(machine.accelerators))
     return Forecast(
         peak_gib=_rounded(peak),
@@ -93,7 +96,7 @@ def forecast(
         fits=_fits(peak, usable),
         tokens_per_second=round(pace.training * (work.tokens / work.cells if data else 1.0), 1),
         steps=work.steps,
-        hours=_hours(plan, model, setting, work, pace),
+        hours=_hours(_moving_seconds(plan, model, machine, data, pace), loading, pace),
         disk_gib=round(_disk_gib(model, footprint, setting), 2),
         trainable=footprint.trainable,
         notes=(
@@ -123,18 +126,28 @@ def setting_of(plan: Plan, machine: Machine, data: DataFacts | None) -> Setting:
         master=True,
         masked=data is not None and (plan.data.packing or plan.optim.micro_batch > 1),
         foreach=bool(machine.accelerators) and plan.optim.optimizer == "adamw",
+        fused_loss=plan.model.liger,
         supervised=None if data is None else supervised_places(plan, data),
+        classifier=plan.model.head == "classifier",
+        compiled=plan.model.compile,
     )
 
 
 def supervised_places(plan: Plan, data: DataFacts) -> int | None:
     """Return how many tokens of a sample carry loss at most; None when it may be all of them."""
+    answer = longest_answer(data)
+    if plan.data.supervise == "all" or plan.data.packing or answer is None:
+        return None
+    return answer
+
+
+def longest_answer(data: DataFacts) -> int | None:
+    """Return the tokens of the longest answer at most; None when no column holds the answers."""
     answer = data.roles.get("completion") or data.roles.get("label")
     column = next((c for c in data.columns if c.name == answer), None)
-    if plan.data.supervise == "all" or plan.data.packing or column is None:
+    if column is None:
         return None
-    rate = _TOKENS_PER_CHARACTER[data.language]
-    return math.ceil(column.longest * rate) + _ANSWER_MARKS
+    return math.ceil(column.longest * _TOKENS_PER_CHARACTER[data.language]) + _ANSWER_MARKS
 
 
 def compute_dtype(plan: Plan, machine: Machine) -> Literal["bf16", "fp16", "fp32"]:
@@ -186,7 +199,10 @@ def _units(plan: Plan, data: DataFacts, rows: int) -> tuple[int, float, float]:
         units = max(rows, math.ceil(total / limit))
         return units, total / units, max(total / units, min(curve.at(0.95), limit))
     mean = curve.mean(limit)
-    return rows, mean, max(mean, curve.padded(limit, plan.optim.micro_batch))
+    padded = max(mean, curve.padded(limit, plan.optim.micro_batch))
+    if plan.data.batching == "by_length":
+        padded = min(padded, mean * _BY_LENGTH)
+    return rows, mean, padded
 
 
 def training_rows(plan: Plan, data: DataFacts) -> int:
@@ -252,18 +268,26 @@ def _fits(peak: Range, usable: float | None) -> Fits:
     return "tight" if peak.expected <= usable else "no"
 
 
-def _hours(plan: Plan, model: ModelFacts, setting: Setting, work: Work, pace: Speed) -> Range:
-    if work.steps == 0:
+def _hours(moving: float, loading: float, pace: Speed) -> Range:
+    """Return the range of a run that moves for so many seconds, once it has started."""
+    if moving == 0:
         return Range(low=0.0, expected=0.0, high=0.0)
-    written = plan.evaluation.samples * 2 * _GENERATED_TOKENS
-    # Writing one token at a time reaches about a tenth of the speed of reading.
-    moving = work.cells / pace.training + (work.evaluated + 10 * written) / pace.evaluation
-    loading = _START_SECONDS + weight_bytes_total(model, setting) / _LOAD_BYTES_PER_SECOND
 
     def hours(factor: float) -> float:
         return round((moving / factor + loading) / 3600, 4)
 
     return Range(low=hours(pace.fastest), expected=hours(1.0), high=hours(pace.slowest))
+
+
+def _moving_seconds(
+    plan: Plan, model: ModelFacts, machine: Machine, data: DataFacts | None, pace: Speed
+) -> float:
+    """Return the time of training, evaluating and writing answers before and after."""
+    if data is None:
+        return 0.0
+    work, gpu = work_of(plan, data), bool(machine.accelerators)
+    writing = writing_seconds(plan, model, longest_answer(data), pace.evaluation, gpu=gpu)
+    return work.cells / pace.training + work.evaluated / pace.evaluation + 2 * writing
 
 
 def loading_gib(model: ModelFacts, plan: Plan, machine: Machine) -> float:

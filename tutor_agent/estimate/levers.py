@@ -22,6 +22,7 @@ _PARTS = {
     "activations": Text(en="the saved activations", zh="保存的激活值"),
     "loss": Text(en="the logits of the loss", zh="计算损失时的 logits"),
     "work": Text(en="the layer in work", zh="正在计算的一层"),
+    "dequantised": Text(en="a layer brought back to 16 bits", zh="还原为 16 位的一层"),
     "communication": Text(en="the communication buffers", zh="通信缓冲区"),
     "context": Text(en="the process itself", zh="进程本身"),
 }

@@ -96,6 +96,18 @@ def linear_weights(shape: Shape) -> int:
     return sum(count * sum(x.weights for x in layers) for count, layers in blocks(shape))
 
 
+def quantisable_weights(shape: Shape) -> tuple[int, int]:
+    """Return the weights that 4- or 8-bit loading replaces, and those of one layer at most.
+
+    Routed experts are fused tensors, no linear layers, and stay as they are.
+    """
+    kinds = [
+        (n, [x for x in layers if not x.name.startswith("experts.")]) for n, layers in blocks(shape)
+    ]
+    total = sum(count * sum(x.weights for x in layers) for count, layers in kinds)
+    return total, max((x.weights for _, layers in kinds for x in layers), default=0)
+
+
 def _mlp(prefix: str, hidden: int, width: int, gated: bool) -> tuple[Linear, ...]:
     up = (Linear(f"{prefix}up_proj", hidden, width),)
     gate = (Linear(f"{prefix}gate_proj", hidden, width),) if gated else ()

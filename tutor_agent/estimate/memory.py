@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.plan import Optimizer, Sharding
-from tutor_agent.estimate.linear import Linear, blocks, linear_weights
+from tutor_agent.estimate.linear import Linear, blocks, linear_weights, quantisable_weights
 
 if TYPE_CHECKING:
     from tutor_agent.core.facts import ModelFacts, Shape
@@ -25,7 +25,11 @@ LOSS_BYTES_PER_LOGIT = 12
 FUSED_LOSS_BYTES_PER_LOGIT = 8
 BUCKET = 500_000_000
 LIVE_PARAMETERS = 1_000_000_000
-NF4_BYTES = {"nf4": 0.5 + 4 / 64, "nf4-double": 0.5 + 1 / 64 + 4 / 16384}
+# Bytes of a frozen weight: blocks of 64 share a constant, which double quantisation packs again; int8
+# has one a row.
+FROZEN_BYTES = {"nf4": 0.5 + 4 / 64, "nf4-double": 0.5 + 1 / 64 + 4 / 16384, "int8": 1.001}
+COMPILED = 0.72
+"""Activations of a compiled model against those of the same model run op by op; calibrated on few rows."""
 
 Stage = Literal["loss", "backward", "step"]
 
@@ -63,6 +67,12 @@ class Setting(Contract):
     """Whether the optimizer makes a temporary copy of a state for all weights at once."""
     supervised: int | None = None
     """Places of a sample that carry loss, at most; None for all."""
+    loss_chunk: int | None = None
+    """Places whose logits exist at a time; None for all at once."""
+    classifier: bool = False
+    """Whether a score a class replaces the vocabulary's head."""
+    compiled: bool = False
+    """Whether torch.compile fuses what lies between the matrix products."""
 
     @property
     def tokens(self) -> int:
@@ -89,13 +99,14 @@ def memory(model: ModelFacts, footprint: Footprint, setting: Setting) -> Memory:
     states = _states(model, footprint, setting)
     saved = _saved(model.shape, footprint, setting)
     work = _work(model.shape, footprint, setting)
+    whole = _dequantised(model.shape, footprint, setting)
     loss = _loss(model.shape, footprint, setting)
     communication = _communication(model, footprint, setting)
     keep = states.gradients if setting.accumulate > 1 else 0.0
     head_input = 10.0 * setting.tokens * model.shape.hidden
     stages: dict[Stage, float] = {
         "loss": saved + loss + head_input + keep,
-        "backward": states.gradients + work + saved / max(1, footprint.reached_layers),
+        "backward": states.gradients + work + whole + saved / max(1, footprint.reached_layers),
         "step": states.gradients + (states.gradients if setting.foreach else 0.0),
     }
     stage = max(stages, key=lambda name: stages[name])
@@ -109,6 +120,8 @@ def memory(model: ModelFacts, footprint: Footprint, setting: Setting) -> Memory:
         "work": work,
         "communication": communication,
     }
+    if whole:
+        parts["dequantised"] = whole
     return Memory(peak, stage, parts)
 
 
@@ -132,10 +145,13 @@ def resting_bytes(setting: Setting) -> int:
 
 def _states(model: ModelFacts, footprint: Footprint, setting: Setting) -> _States:
     """Return weights, gradients and optimizer states on one device."""
-    total, trained = model.parameters.total, footprint.trainable
+    dropped = _dropped_head(model.shape, setting)
+    total, trained = model.parameters.total - dropped, footprint.trainable
+    if footprint.method == "full":
+        trained -= dropped
     moving, resting = moving_bytes(footprint, setting), resting_bytes(setting)
     if footprint.method == "lora":
-        weights = float(_frozen(model, footprint, resting) + moving * trained)
+        weights = _frozen(model, footprint, resting) - resting * dropped + moving * trained
     else:
         weights = float(resting * (total - trained) + moving * trained)
     gradients = float(moving * trained)
@@ -148,13 +164,31 @@ def _states(model: ModelFacts, footprint: Footprint, setting: Setting) -> _State
     return _shard(_States(weights, gradients, optimizer), setting)
 
 
+def _dropped_head(shape: Shape, setting: Setting) -> int:
+    """Return the weights of the vocabulary's head that a classifier does without."""
+    return shape.vocab * shape.hidden if setting.classifier and not shape.tied else 0
+
+
 def _frozen(model: ModelFacts, footprint: Footprint, resting: int) -> float:
     """Return the frozen weights below adapters, quantised or not."""
     total = model.parameters.total
     if footprint.frozen_bits == "none":
         return float(resting * total)
-    linear = min(linear_weights(model.shape), total)
-    return NF4_BYTES[footprint.frozen_bits] * linear + 4.0 * (total - linear)
+    linear, experts = linear_weights(model.shape), 0
+    if model.shape.experts is not None:
+        every, (linear, _) = linear, quantisable_weights(model.shape)
+        experts = every - linear
+    linear = min(linear, total)
+    # What is not quantised is lifted to fp32, but for the experts.
+    kept = 4.0 * (total - linear - experts) + float(resting * experts)
+    return FROZEN_BYTES[footprint.frozen_bits] * linear + kept
+
+
+def _dequantised(shape: Shape, footprint: Footprint, setting: Setting) -> float:
+    """Return the 16-bit copy of one quantised layer while it is multiplied."""
+    if footprint.frozen_bits == "none":
+        return 0.0
+    return (4.0 if setting.dtype == "fp32" else 2.0) * quantisable_weights(shape)[1]
 
 
 def _shard(states: _States, setting: Setting) -> _States:
@@ -191,7 +225,8 @@ def _saved(shape: Shape, footprint: Footprint, setting: Setting) -> float:
             if index >= below:
                 total += _layer_bytes(shape, layers, footprint, setting, trained=index >= frozen)
         position += count
-    return tokens * total + footprint.reached_layers * _quadratic(shape, setting)
+    fused = COMPILED if setting.compiled else 1.0
+    return tokens * total * fused + footprint.reached_layers * _quadratic(shape, setting)
 
 
 def _wide_residual(footprint: Footprint, setting: Setting) -> bool:
@@ -291,7 +326,7 @@ def _work(shape: Shape, footprint: Footprint, setting: Setting) -> float:
         ch, cf = 19, 12
     widths = [_widths(shape, layers) for _, layers in blocks(shape)]
     largest = max(ch * h + 4 * kv + cf * f for h, kv, f in widths)
-    wide = 2 if setting.dtype == "fp32" else 1
+    wide = (2 if setting.dtype == "fp32" else 1) * (COMPILED if setting.compiled else 1.0)
     masked = setting.tokens * _repeated(shape, setting) + _quadratic(shape, setting)
     return float(setting.tokens * largest * wide) + masked
 
@@ -310,15 +345,21 @@ def _widths(shape: Shape, layers: tuple[Linear, ...]) -> tuple[int, int, int]:
 
 
 def _loss(shape: Shape, footprint: Footprint, setting: Setting) -> float:
+    if setting.classifier:
+        return 0.0
+    # Logits are made for every place that carries loss in any sample of the batch.
+    places = setting.length
+    if setting.supervised is not None:
+        places = min(places, setting.micro_batch * setting.supervised)
+    places *= setting.micro_batch
+    if setting.loss_chunk is not None:
+        places = min(places, setting.loss_chunk)
+    plain = float(LOSS_BYTES_PER_LOGIT * places * shape.vocab)
     if not setting.fused_loss:
-        # Logits are made for every place that carries loss in any sample of the batch.
-        places = setting.length
-        if setting.supervised is not None:
-            places = min(places, setting.micro_batch * setting.supervised)
-        return float(LOSS_BYTES_PER_LOGIT * setting.micro_batch * places * shape.vocab)
+        return plain
     chunk = max(setting.tokens / 8, min(setting.tokens, 1024))
     head = 2 * shape.vocab * shape.hidden if footprint.method == "full" else 0
-    return chunk * shape.vocab * FUSED_LOSS_BYTES_PER_LOGIT + head
+    return min(plain, chunk * shape.vocab * FUSED_LOSS_BYTES_PER_LOGIT + head)
 
 
 def _communication(model: ModelFacts, footprint: Footprint, setting: Setting) -> float:
@@ -344,4 +385,4 @@ def _communication(model: ModelFacts, footprint: Footprint, setting: Setting) ->
 
 def _gathered(footprint: Footprint) -> float:
     """Return the size of a gathered layer against its 16-bit form."""
-    return 1.0 if footprint.frozen_bits == "none" else NF4_BYTES[footprint.frozen_bits] / 2
+    return 1.0 if footprint.frozen_bits == "none" else FROZEN_BYTES[footprint.frozen_bits] / 2

@@ -32,6 +32,10 @@ _DATA_PARALLEL = {"nvlink": 0.97, "hccs": 0.95}
 _DATA_PARALLEL_OTHER = 0.9
 _EXPERTS = 0.3
 _FP32_ON_GPU = 1 / 8
+# torchtune, Llama-3.2-3B on an A100: 7075 tokens a second without, 8998 with. LoRA against QLoRA there
+# 8210 and 8035 (compiled), on an RTX 4090 3083 and 2413. int8 has no row: a cautious figure.
+_COMPILED = 1.25
+_QUANTISED = {"none": 1.0, "nf4": 0.85, "nf4-double": 0.85, "int8": 0.6}
 
 
 class Speed(NamedTuple):
@@ -88,8 +92,11 @@ def speed(
     flops = device_flops(machine, setting)
     if model.shape.experts is not None:
         flops *= _EXPERTS
+    flops *= _QUANTISED[footprint.frozen_bits]
     if not machine.accelerators:
         flops *= _CPU_METHOD[footprint.method]
+    elif setting.compiled:
+        flops *= _COMPILED
     work = training_flops(model, footprint, length, checkpointing=setting.checkpointing)
     slowest, fastest = _spread(model, machine)
     return Speed(flops / work, flops / forward_flops(model, length), slowest, fastest)
