@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tutor_agent.advise import sources as src
+from tutor_agent.advise.heads import usual_head
 from tutor_agent.advise.situation import Field, Fields, Situation, because
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def usual_packing(situation: Situation, max_length: int) -> bool:
     """Return whether samples are joined: text always, short samples when enough sequences remain."""
     if situation.task == "pretraining":
         return True
+    if usual_head(situation) == "classifier":
+        return False
     mean = situation.lengths.mean(max_length)
     sequences = situation.facts.data.rows * mean / max_length
     return mean < 0.5 * max_length and sequences >= _PACK_FROM
@@ -232,6 +235,11 @@ def _packing(situation: Situation, max_length: int) -> Field:
         reason = (
             "Text is joined to full sequences, so that no place is wasted on padding.",
             "把文本拼成满长序列，不浪费在填充上。",
+        )
+    elif usual_head(situation) == "classifier":
+        reason = (
+            "Off: a classifier reads its score at the last token of a text, so every text stands alone.",
+            "关闭：分类头在文本的最后一个词元处读取分数，因此每条文本要单独成行。",
         )
     elif value:
         reason = (

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from tutor_agent.advise import sources as src
 from tutor_agent.advise.data_fields import data_fields, usual_units
-from tutor_agent.advise.fit import Fitted, fit
-from tutor_agent.advise.hyperparameters import batch_fields, optim_fields
+from tutor_agent.advise.fit import FIT_ORDER, SMALL_STATES, Fitted, fit
+from tutor_agent.advise.hyperparameters import batch_fields, optim_fields, small_states
 from tutor_agent.advise.judging_fields import evaluation_fields
+from tutor_agent.advise.kernels import QUANTISER, can_quantise
 from tutor_agent.advise.model_fields import identity_fields
 from tutor_agent.advise.review import refuse_impossible
 from tutor_agent.advise.run_fields import guard_fields, launch_fields, tracker_fields
@@ -24,14 +25,15 @@ from tutor_agent.estimate.forecast import forecast
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from tutor_agent.core.facts import Facts
+    from tutor_agent.core.facts import Facts, Machine
     from tutor_agent.core.findings import Finding
     from tutor_agent.core.forecast import Forecast
     from tutor_agent.skillkit.contract import Skill
 
 _FEWEST_ROWS = 100
+_EMPTY = Why(reason=Text.same(""))
 _PROVISIONAL: Fields = {
-    path: Field(1, Why(reason=Text.same(""))) for path in ("optim.micro_batch", "optim.accumulate")
+    path: Field(1, _EMPTY) for path in ("optim.micro_batch", "optim.accumulate")
 }
 
 
@@ -64,10 +66,55 @@ def make_draft(facts: Facts, skill: Skill, name: str, change: PlanChange) -> Dra
     """
     situation, param_fields = _situation(facts, skill)
     draft = _draft(situation, param_fields, name, change)
+    smaller = _quantised(draft, param_fields, name, change)
+    if smaller is not None:
+        draft, param_fields = smaller
     limit = facts.goal.max_hours
     if limit is not None and draft.forecast.hours.expected > limit:
         draft = _shorten(draft, param_fields, name, change, limit)
     return draft
+
+
+def _quantised(
+    draft: Draft, params: Fields, name: str, change: PlanChange
+) -> tuple[Draft, Fields] | None:
+    """Return the draft over 4-bit weights, when the plain one does not fit for sure and this one fits better."""
+    plain, facts = draft.situation, draft.situation.facts
+    settled = draft.refused is not None or draft.forecast.fits in {"yes", "unknown"}
+    known = "quantization" in plain.skill.params.model_fields
+    if settled or not known or "params.quantization" in change.paths:
+        return None
+    if not can_quantise(facts.machine):
+        return None
+    chosen = plain.skill.params.parse(
+        {**plain.params.model_dump(mode="json"), "quantization": "nf4"}, "quantised parameters"
+    )
+    situation = replace(plain, params=chosen, footprint=plain.skill.footprint(facts.model, chosen))
+    lean = _draft(situation, {**params, "params.quantization": Field("nf4", _EMPTY)}, name, change)
+    if FIT_ORDER[lean.forecast.fits] >= FIT_ORDER[draft.forecast.fits]:
+        return None
+    why = Field("nf4", _why_quantised(draft.forecast, lean.forecast, facts.machine))
+    fields = {**params, "params.quantization": why}
+    return replace(lean, fields={**lean.fields, "params.quantization": why}), fields
+
+
+def _why_quantised(plain: Forecast, lean: Forecast, machine: Machine) -> Why:
+    missing = QUANTISER not in machine.packages
+    needs = (f" It needs the package {QUANTISER} there.", f"那台机器上需要安装 {QUANTISER}。")
+    capacity = plain.capacity_gib or 0
+    return because(
+        f"Over 16-bit weights LoRA needs about {plain.peak_gib.expected:.1f} GiB of {capacity:.1f}; held in 4 bits (QLoRA) "
+        f"it is {lean.peak_gib.expected:.1f}, a little slower and nearly as good."
+        + (needs[0] if missing else ""),
+        f"在 16 位权重上 LoRA 约需 {plain.peak_gib.expected:.1f} GiB，而这里只有 {capacity:.1f} GiB；权重以 4 比特存放（QLoRA）只需 "
+        f"{lean.peak_gib.expected:.1f} GiB，稍慢，效果接近。" + (needs[1] if missing else ""),
+        source=f"{src.FORECAST}; {src.QLORA}",
+        card="qlora",
+        other=(
+            "'none' on a larger GPU, or with a smaller model.",
+            "换更大的显卡或更小的模型时用 'none'。",
+        ),
+    )
 
 
 def _situation(facts: Facts, skill: Skill) -> tuple[Situation, Fields]:
@@ -96,7 +143,7 @@ def _draft(situation: Situation, params: Fields, name: str, change: PlanChange) 
         **guard_fields(),
         **tracker_fields(),
     }
-    processes = Field(situation.devices, Why(reason=Text.same("")))
+    processes = Field(situation.devices, _EMPTY)
     provisional = {**fields, **_PROVISIONAL, "launch.processes": processes}
     plan = apply(_parse(provisional), change)
     refuse_impossible(plan, facts.machine)
@@ -165,7 +212,9 @@ def _shown(value: JsonValue) -> str:
 def _fitted_fields(situation: Situation, fitted: Fitted) -> Fields:
     plan, price = fitted
     peak = f"{price.peak_gib.expected:.1f} GiB"
+    small = plan.optim.optimizer in SMALL_STATES
     return {
+        **({"optim.optimizer": small_states(plan.optim.optimizer, peak)} if small else {}),
         **batch_fields(
             situation,
             plan.optim.micro_batch,
@@ -223,7 +272,7 @@ def _why_cut(usual: Field, limit: float) -> Why:
 
 def _why_skill(situation: Situation) -> Field:
     """Return the skill as a field; the strategy writes the reason once it has compared."""
-    return Field(situation.skill.name, Why(reason=Text.same("")))
+    return Field(situation.skill.name, _EMPTY)
 
 
 def _parse(fields: Fields) -> Plan:

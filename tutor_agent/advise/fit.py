@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tutor_agent.advise.data_fields import packed_rows
 from tutor_agent.advise.hyperparameters import batch_target
+from tutor_agent.advise.kernels import can_quantise
 from tutor_agent.estimate.forecast import forecast, training_rows
 
 if TYPE_CHECKING:
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 
     from tutor_agent.advise.situation import Situation
     from tutor_agent.core.forecast import Forecast
-    from tutor_agent.core.plan import Plan, Sharding
+    from tutor_agent.core.plan import Optimizer, Plan, Sharding
 
 MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
 _LARGEST_ON_CPU = 4
-_ORDER = {"yes": 0, "unknown": 1, "tight": 2, "no": 3}
+FIT_ORDER = {"yes": 0, "unknown": 1, "tight": 2, "no": 3}
+SMALL_STATES: tuple[Optimizer, ...] = ("adamw_8bit", "paged_adamw_8bit")
 
 
 class Fitted(NamedTuple):
@@ -29,6 +31,7 @@ class Fitted(NamedTuple):
 
 
 class _Setting(NamedTuple):
+    optimizer: Optimizer
     sharding: Sharding
     checkpointing: bool
     micro_batch: int
@@ -36,9 +39,10 @@ class _Setting(NamedTuple):
 
 
 def fit(plan: Plan, situation: Situation, fixed: frozenset[str]) -> Fitted:
-    """Choose sharding, checkpointing, micro-batch and accumulation, leaving `fixed` fields alone.
+    """Choose sharding, checkpointing, micro-batch, accumulation and, at last, optimizer; `fixed` fields stay.
 
-    The samples per step stay what the data wants, whatever memory allows at a time.
+    The samples per step stay what the data wants, whatever memory allows at a time. An 8-bit optimizer
+    is taken only where the usual one cannot be made to fit.
     """
     tried = [_priced(plan, situation, setting) for setting in _settings(plan, situation, fixed)]
     return min(tried, key=_rank)
@@ -64,19 +68,35 @@ def _settings(plan: Plan, situation: Situation, fixed: frozenset[str]) -> Iterat
         shardings.append("fsdp2")
     if "launch.sharding" in fixed:
         shardings = [plan.launch.sharding]
-    for sharding, checkpointing, size in itertools.product(
+    for optimizer, sharding, checkpointing, size in itertools.product(
+        _optimizers(plan, situation, fixed),
         shardings,
         [plan.launch.checkpointing] if "launch.checkpointing" in fixed else [False, True],
         [plan.optim.micro_batch] if "optim.micro_batch" in fixed else micro,
     ):
+        if optimizer in SMALL_STATES and sharding != "none":
+            continue
         accumulate = max(1, round(target / (size * world)))
         if "optim.accumulate" in fixed:
             accumulate = plan.optim.accumulate
-        yield _Setting(sharding, checkpointing, size, accumulate)
+        yield _Setting(optimizer, sharding, checkpointing, size, accumulate)
+
+
+def _optimizers(plan: Plan, situation: Situation, fixed: frozenset[str]) -> list[Optimizer]:
+    """Return the plan's optimizer, and behind it those with small states where they can run and matter."""
+    chosen = plan.optim.optimizer
+    matters = situation.method != "lora" and can_quantise(situation.facts.machine)
+    if "optim.optimizer" in fixed or chosen != "adamw" or not matters:
+        return [chosen]
+    return [chosen, *SMALL_STATES]
 
 
 def _priced(plan: Plan, situation: Situation, setting: _Setting) -> Fitted:
-    optim = {"micro_batch": setting.micro_batch, "accumulate": setting.accumulate}
+    optim = {
+        "optimizer": setting.optimizer,
+        "micro_batch": setting.micro_batch,
+        "accumulate": setting.accumulate,
+    }
     launch = {"sharding": setting.sharding, "checkpointing": setting.checkpointing}
     plan = plan.model_copy(
         update={
@@ -91,11 +111,12 @@ def _priced(plan: Plan, situation: Situation, setting: _Setting) -> Fitted:
 
 def _rank(fitted: Fitted) -> tuple[float, ...]:
     """Return the order of preference: fits, then fast; what does not fit, by how little."""
-    price, order = fitted.forecast, _ORDER[fitted.forecast.fits]
-    if order >= _ORDER["tight"]:
+    price, order = fitted.forecast, FIT_ORDER[fitted.forecast.fits]
+    if order >= FIT_ORDER["tight"]:
         return (order, price.peak_gib.high, price.hours.expected)
+    other = fitted.plan.optim.optimizer in SMALL_STATES
     launch = fitted.plan.launch
     extras = (launch.sharding != "none") + launch.checkpointing
     # What saves no more than two per cent of the time is not worth another moving part.
     hours = price.hours.expected * (1 + 0.02 * extras)
-    return (order, round(hours, 3), extras, price.peak_gib.high)
+    return (order, other, round(hours, 3), extras, price.peak_gib.high)

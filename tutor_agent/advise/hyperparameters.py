@@ -29,7 +29,7 @@ def optim_fields(situation: Situation, rows: int) -> Fields:
         "optim.weight_decay": _weight_decay(situation),
         "optim.epochs": _epochs(situation),
         "optim.max_steps": _max_steps(),
-        "optim.max_grad_norm": _clipping(),
+        "optim.max_grad_norm": _clipping(situation),
         "optim.seed": _seed(),
         "optim.deterministic": _deterministic(),
     }
@@ -103,6 +103,24 @@ def batch_fields(
             ),
         ),
     }
+
+
+def small_states(optimizer: str, peak: str) -> Field:
+    """Return an optimizer with 8-bit states, taken because plain AdamW does not fit."""
+    return Field(
+        optimizer,
+        because(
+            f"Plain AdamW does not fit even with checkpointing; with its averages in one byte each the peak is about {peak}, and "
+            "the result practically the same.",
+            f"即使重算激活，普通 AdamW 也放不下；把两个滑动平均各用一个字节存，峰值约 {peak}，效果几乎不变。",
+            source=f"{src.FORECAST}; 8-bit optimizers (arXiv:2110.02861)",
+            card="eight-bit-optimizers",
+            other=(
+                "'adamw' on a larger GPU; LoRA needs no such states at all.",
+                "换更大的显卡时用 'adamw'；LoRA 则根本不需要这么多状态。",
+            ),
+        ),
+    )
 
 
 def _learning_rate(situation: Situation, steps: int) -> Field:
@@ -192,8 +210,9 @@ def _optimizer(situation: Situation) -> Field:
         )
     else:
         alternative = (
-            "'adamw_8bit' takes a quarter of the state memory; it needs the package bitsandbytes.",
-            "'adamw_8bit' 的状态显存只有四分之一，需要安装 bitsandbytes。",
+            "'adamw_8bit' takes a quarter of the state memory, 'paged_adamw_8bit' spills over to main memory; both need the "
+            "package bitsandbytes.",
+            "'adamw_8bit' 的状态显存只有四分之一，'paged_adamw_8bit' 放不下时转到内存；两者都需要安装 bitsandbytes。",
         )
     return Field(
         "adamw",
@@ -304,12 +323,22 @@ def _max_steps() -> Field:
     )
 
 
-def _clipping() -> Field:
+def _clipping(situation: Situation) -> Field:
+    quantised = situation.footprint.frozen_bits != "none"
+    value = 0.3 if quantised else 1.0
+    cut = (
+        (
+            "the QLoRA scripts clip harder, since 4-bit weights make gradients noisier",
+            "QLoRA 脚本裁得更狠：4 比特权重让梯度噪声更大",
+        )
+        if quantised
+        else ("one odd batch cannot throw the weights off", "单个异常批次不会把权重带偏")
+    )
     return Field(
-        1.0,
+        value,
         because(
-            "Gradients are cut at a norm of 1.0, so that one odd batch cannot throw the weights off.",
-            "梯度范数裁剪到 1.0，单个异常批次不会把权重带偏。",
+            f"Gradients are cut at a norm of {value}: {cut[0]}.",
+            f"梯度范数裁剪到 {value}：{cut[1]}。",
             source=f"{src.TRANSFORMERS}; {src.ESFT}: 1.0; {src.QLORA}: 0.3; {src.GUIDE}: clip when unstable",
             card="gradient-clipping",
             other=("0.3 when spikes remain.", "仍有尖峰时用 0.3。"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tutor_agent.advise import sources as src
-from tutor_agent.advise.model_fields import usual_head
+from tutor_agent.advise.heads import usual_head
 from tutor_agent.advise.situation import Field, Fields, Situation, because
 from tutor_agent.core.metric_names import METRICS, TASK_METRICS
 

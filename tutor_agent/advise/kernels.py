@@ -58,6 +58,13 @@ def can_flash(machine: Machine) -> bool:
     )
 
 
+def can_quantise(machine: Machine) -> bool:
+    """Return whether bitsandbytes can run: on NVIDIA GPUs, where it is installed or may still be."""
+    cards = machine.accelerators
+    there = machine.described or QUANTISER in machine.packages
+    return bool(cards) and there and all(card.vendor == "nvidia" for card in cards)
+
+
 def _attention(situation: Situation) -> Field:
     value = usual_attention(situation)
     if value == "flash":

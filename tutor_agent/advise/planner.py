@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tutor_agent.advise import sources as src
 from tutor_agent.advise.draft import asked_why
@@ -85,9 +85,12 @@ def revise(
     """
     refuse_untrainable(facts)
     facts, notes = with_usable_devices(facts)
+    change = _with_owner(plan, change, skills)
     if "skill" in change.paths or "task" in change.paths:
         return _advise_anew(plan, why, change, facts, skills)
     changed = apply(plan, change)
+    implied = _implied(changed, change)
+    changed = apply(changed, implied)
     skill = skills.get(changed.skill)
     params = skill.params.parse(changed.params, f"parameters of {skill.name}")
     situation = Situation(facts, skill, params, skill.footprint(facts.model, params))
@@ -96,12 +99,17 @@ def revise(
     price = forecast(changed, facts.model, facts.machine, situation.footprint, facts.data)
     moved: tuple[Text, ...] = ()
     reasons = _asked_reasons(plan, changed, why, change)
+    if implied.entries:
+        moved, along = _moved(apply(plan, change), changed, _FOLLOWS)
+        reasons |= along
     if price.fits in {"no", "tight"}:
-        fixed = frozenset({*change.paths, *_asked_paths(why), "launch.processes"})
+        fixed = frozenset(
+            {*change.paths, *_asked_paths(why), "launch.processes", "optim.optimizer"}
+        )
         fitted = fit(changed, situation, fixed)
         if fitted.forecast.fits == "yes":
-            moved, along = _moved(changed, fitted.plan)
-            reasons |= along
+            fits_again, along = _moved(changed, fitted.plan, _FITS)
+            moved, reasons = (*moved, *fits_again), reasons | along
             changed, price = fitted
     return Advice(
         plan=changed,
@@ -171,24 +179,78 @@ def _asked_reasons(
     return reasons
 
 
-def _moved(before: Plan, after: Plan) -> tuple[tuple[Text, ...], dict[str, Why]]:
-    """Say which settings moved along so that the plan still fits."""
-    old, new = flatten(before), flatten(after)
-    paths = [path for path in _LEVERS if old[path] != new[path]]
-    listed = ", ".join(f"{path} {old[path]} → {new[path]}" for path in paths)
-    note = Text(
-        en=f"So that it still fits, these moved along: {listed}. The samples per step stay about the same.",
-        zh=f"为了仍然放得下，以下设置随之调整：{listed}。每步样本数大致不变。",
-    )
-    reason = Why(
+def _with_owner(plan: Plan, change: PlanChange, skills: Registry) -> PlanChange:
+    """Name the skill too when a parameter is asked for that only another skill has: QLoRA needs lora."""
+    keys = {path.split(".")[1] for path in change.paths if path.startswith("params.")}
+    if (
+        not keys
+        or "skill" in change.paths
+        or keys & set(skills.get(plan.skill).params.model_fields)
+    ):
+        return change
+    owner = next((s for s in skills.stage("train") if keys <= set(s.params.model_fields)), None)
+    if owner is None:
+        return change
+    return PlanChange(entries=(Entry(path="skill", value=owner.name), *change.entries))
+
+
+def _implied(changed: Plan, change: PlanChange) -> PlanChange:
+    """Return what must follow a change: a classifier reads each text alone, so packing goes off."""
+    packed = changed.model.head == "classifier" and changed.data.packing
+    if not packed or "data.packing" in change.paths or "model.head" not in change.paths:
+        return NO_CHANGE
+    return PlanChange.set(data__packing=False, data__batching="by_length")
+
+
+class _Following(NamedTuple):
+    """What moves along with a change, and why."""
+
+    paths: tuple[str, ...]
+    note: Text
+    reason: Why
+
+
+_FITS = _Following(
+    _LEVERS,
+    Text(
+        en="So that it still fits, these moved along: {0}. The samples per step stay about the same.",
+        zh="为了仍然放得下，以下设置随之调整：{0}。每步样本数大致不变。",
+    ),
+    Why(
         reason=Text(
             en="Moved along with your change, so that the plan still fits in memory.",
             zh="随你的修改一起调整，使计划仍放得进内存。",
         ),
         card="out-of-memory",
         source=src.FORECAST,
-    )
-    return (note,), dict.fromkeys(paths, reason)
+    ),
+)
+_FOLLOWS = _Following(
+    ("data.packing", "data.batching"),
+    Text(
+        en="A classifier reads every text by itself, so these moved along: {0}.",
+        zh="分类头逐条读取文本，因此以下设置随之调整：{0}。",
+    ),
+    Why(
+        reason=Text(
+            en="Moved along with the classifier head: its score is read at the last token of a text.",
+            zh="随分类头一起调整：分数取自文本的最后一个词元。",
+        ),
+        card="classifier-head",
+        source=src.FACTS,
+    ),
+)
+
+
+def _moved(
+    before: Plan, after: Plan, following: _Following
+) -> tuple[tuple[Text, ...], dict[str, Why]]:
+    """Say which settings moved along, and why."""
+    old, new = flatten(before), flatten(after)
+    paths = [path for path in following.paths if old[path] != new[path]]
+    listed = ", ".join(f"{path} {old[path]} → {new[path]}" for path in paths)
+    note = Text(en=following.note.en.format(listed), zh=following.note.zh.format(listed))
+    return (note,), dict.fromkeys(paths, following.reason)
 
 
 def _as_warning(finding: Finding) -> Text:

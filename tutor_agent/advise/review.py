@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tutor_agent.advise.combinations import combination_dangers, refuse_combination
 from tutor_agent.advise.hyperparameters import usual_learning_rate
 from tutor_agent.core.errors import NotPossibleError
 from tutor_agent.core.text import Text
@@ -83,6 +84,7 @@ def refuse_impossible(plan: Plan, machine: Machine) -> None:
             f"launch.processes = {plan.launch.processes}，但这台机器只有 {slots} {kind[1]}：可用 1 到 {slots}。",
         )
     _refuse_gpu_features(plan, machine)
+    refuse_combination(plan, machine)
     if plan.launch.sharding != "none" and plan.world_size == 1:
         raise NotPossibleError(
             f"launch.sharding = {plan.launch.sharding!r} needs at least 2 processes; the plan has 1. Use 'none', or raise "
@@ -104,6 +106,7 @@ def dangers(plan: Plan, situation: Situation, price: Forecast) -> tuple[Text, ..
         *_rate_dangers(plan, situation),
         *_amount_dangers(plan, situation, price),
         *_data_dangers(plan, situation),
+        *combination_dangers(plan, situation.facts.machine, situation.facts.model),
     )
 
 
@@ -114,15 +117,10 @@ def _refuse_gpu_features(plan: Plan, machine: Machine) -> None:
             f"optim.optimizer = {plan.optim.optimizer!r} needs an NVIDIA GPU; this machine has none. Use 'adamw'.",
             f"optim.optimizer = {plan.optim.optimizer!r} 需要 NVIDIA GPU，这台机器没有。请用 'adamw'。",
         )
-    if not cards and (plan.model.attention == "flash" or plan.model.dtype == "fp16"):
-        field = (
-            "model.attention = 'flash'"
-            if plan.model.attention == "flash"
-            else "model.dtype = 'fp16'"
-        )
+    if not cards and plan.model.dtype == "fp16":
         raise NotPossibleError(
-            f"{field} needs a GPU; this machine has none. Use model.attention 'sdpa' and model.dtype 'fp32'.",
-            f"{field} 需要 GPU，这台机器没有。请用 model.attention 'sdpa' 和 model.dtype 'fp32'。",
+            "model.dtype = 'fp16' needs a GPU; this machine has none. Use 'fp32'.",
+            "model.dtype = 'fp16' 需要 GPU，这台机器没有。请用 'fp32'。",
         )
     without = next((card for card in cards if not card.bf16), None)
     if plan.model.dtype == "bf16" and without is not None:

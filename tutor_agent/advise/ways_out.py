@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tutor_agent.advise.kernels import QUANTISER
 from tutor_agent.advise.situation import billions_text
 from tutor_agent.core.errors import NotPossibleError
 from tutor_agent.core.text import Text
 from tutor_agent.estimate.footprint import Footprint, lora_footprint
 from tutor_agent.estimate.forecast import forecast
 from tutor_agent.estimate.linear import attention
+from tutor_agent.estimate.memory import GIB
 from tutor_agent.library.models import all_models
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _MORE = (2, 4, 8, 16, 32, 64)
 _SUGGESTED = 3
 _RANK = 16
+_HOST_BYTES = 12
+"""Gradient and two moments in fp32 of a trained weight."""
 
 
 def nothing_fits(drafts: list[Draft], named: Draft | None) -> NotPossibleError:
@@ -49,6 +53,7 @@ def nothing_fits(drafts: list[Draft], named: Draft | None) -> NotPossibleError:
         *_smaller_models(least),
         *_more_devices(least),
         *_quantised(least),
+        *_offloaded(least),
     ]
     return NotPossibleError(
         f"{head.en} Ways out: " + "; ".join(way.en for way in ways) + ".",
@@ -127,17 +132,51 @@ def _sharded(draft: Draft, machine: Machine, count: int) -> Forecast:
 
 
 def _quantised(draft: Draft) -> list[Text]:
-    """Say what QLoRA would need; it is not offered yet."""
+    """Say what QLoRA would need on one GPU, and what is missing for it."""
     facts = draft.situation.facts
-    if not facts.machine.accelerators:
+    cards = facts.machine.accelerators
+    if not cards or any(card.vendor != "nvidia" for card in cards):
         return []
     quantised = _adapters(facts.model).model_copy(update={"frozen_bits": "nf4-double"})
     plan = _leanest(draft.plan, 1)
     price = forecast(plan, facts.model, facts.machine, quantised, facts.data)
+    size, missing = f"{price.peak_gib.expected:.0f} GiB", QUANTISER not in facts.machine.packages
+    if price.fits not in {"yes", "tight"}:
+        return [
+            Text(
+                en=f"QLoRA would still need about {size} on one GPU",
+                zh=f"即使用 QLoRA，单卡仍约需 {size}",
+            )
+        ]
+    install = (
+        (f", once {QUANTISER} is installed", f"（需先安装 {QUANTISER}）") if missing else ("", "")
+    )
     return [
         Text(
-            en=f"QLoRA would need about {price.peak_gib.expected:.0f} GiB on one GPU, but is not offered yet",
-            zh=f"QLoRA 单卡约需 {price.peak_gib.expected:.0f} GiB，但目前尚未提供",
+            en=f"QLoRA (the skill lora with params.quantization nf4) fits with about {size} on one GPU{install[0]}",
+            zh=f"QLoRA（技能 lora，params.quantization 设为 nf4）单卡约需 {size}，放得下{install[1]}",
+        )
+    ]
+
+
+def _offloaded(draft: Draft) -> list[Text]:
+    """Say whether it fits with all states in main memory, when there are GPUs to shard over."""
+    facts, plan = draft.situation.facts, draft.plan
+    count = len(facts.machine.accelerators)
+    if count < 2:
+        return []
+    lean = _leanest(plan, count)
+    lean = lean.model_copy(update={"launch": lean.launch.model_copy(update={"offload": "cpu"})})
+    price = forecast(lean, facts.model, facts.machine, draft.situation.footprint, facts.data)
+    hosted = _HOST_BYTES * draft.situation.footprint.trainable + 4 * facts.model.parameters.total
+    if price.fits != "yes" or 0 < facts.machine.ram_gib < hosted / GIB:
+        return []
+    return [
+        Text(
+            en=f"launch.sharding fsdp2 with launch.offload cpu fits with about {price.peak_gib.expected:.0f} GiB a GPU and "
+            f"{hosted / GIB:.0f} GiB of main memory, several times slower",
+            zh=f"launch.sharding 设为 fsdp2、launch.offload 设为 cpu，每卡约 {price.peak_gib.expected:.0f} GiB、主内存约 "
+            f"{hosted / GIB:.0f} GiB，放得下，但会慢数倍",
         )
     ]
 

@@ -19,9 +19,18 @@ from tests.unit.estimate.known import (
 )
 from tutor_agent.core.facts import Facts, Goal
 
+EQUIPPED = {"bitsandbytes": "0.50.2", "flash-attn": "2.8.3", "liger-kernel": "0.8.4"}
+RIG = RTX_3090.model_copy(
+    update={
+        "accelerators": (RTX_3090.accelerators[0].model_copy(update={"capability": "8.6"}),),
+        "packages": EQUIPPED,
+    }
+)
+"""One GPU with everything installed that could use it."""
 MACHINES = {
     "laptop": LAPTOP,
     "t4": T4,
+    "rig": RIG,
     "3090": RTX_3090,
     "4xa100": FOUR_A100,
     "8xh100": EIGHT_H100,

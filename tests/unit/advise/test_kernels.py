@@ -1,0 +1,211 @@
+"""What is advised where a GPU and the packages for it are there, and what is refused or warned of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.unit.advise.situations import RIG, facts
+from tests.unit.estimate.known import cards
+from tutor_agent.advise.planner import make_advice, revise
+from tutor_agent.core.changes import PlanChange
+from tutor_agent.core.errors import NotPossibleError
+from tutor_agent.core.facts import Column, Facts, Machine
+from tutor_agent.core.metric_names import METRICS, TASK_METRICS
+from tutor_agent.skillkit.registry import find_skills
+
+if TYPE_CHECKING:
+    from tutor_agent.core.advice import Advice
+
+SKILLS = find_skills()
+
+
+def on(machine: Machine, found: Facts) -> Facts:
+    return found.model_copy(update={"machine": machine})
+
+
+def classes(count: int, rows: int = 3000, **goal: Any) -> Facts:
+    """Return facts of labelled texts with so many different labels."""
+    found = facts("3090", "135m", "300", **goal)
+    data = found.data.model_copy(
+        update={
+            "rows": rows,
+            "format": "labelled",
+            "task": "classification",
+            "columns": (Column(name="t", longest=900), Column(name="l", distinct=count, longest=9)),
+            "roles": {"text": "t", "label": "l"},
+        }
+    )
+    return found.model_copy(update={"data": data})
+
+
+def revised(found: Facts, **change: Any) -> Advice:
+    advice = make_advice(found, SKILLS)
+    return revise(advice.plan, advice.why, PlanChange.set(**change), found, SKILLS)
+
+
+def said(advice: Advice) -> str:
+    return " ".join(warning.en for warning in advice.warnings)
+
+
+def test_kernels_are_advised_where_they_are_installed_and_can_run() -> None:
+    packed = make_advice(facts("rig", "7b", "20k"), SKILLS).plan
+    assert (packed.model.attention, packed.model.liger) == ("flash", True)
+    short = make_advice(facts("rig", "7b", "300"), SKILLS).plan
+    assert short.model.attention == "sdpa", "short, unpacked samples gain nothing"
+    bare = make_advice(facts("3090", "7b", "20k"), SKILLS)
+    assert (bare.plan.model.attention, bare.plan.model.liger) == ("sdpa", False)
+    assert "liger-kernel" in bare.why["model.liger"].reason.en
+    assert not make_advice(facts("laptop"), SKILLS).plan.model.liger
+
+
+def test_an_old_gpu_and_an_unknown_model_get_no_kernels() -> None:
+    old = RIG.accelerators[0].model_copy(update={"capability": "7.5"})
+    machine = RIG.model_copy(update={"accelerators": (old,)})
+    assert (
+        make_advice(on(machine, facts("rig", "7b", "20k")), SKILLS).plan.model.attention == "sdpa"
+    )
+    found = facts("rig", "135m", "20k")
+    odd = found.model_copy(update={"model": found.model.model_copy(update={"model_type": "odd"})})
+    assert not make_advice(odd, SKILLS).plan.model.liger
+
+
+def test_flash_needs_no_mask_and_liger_no_logits() -> None:
+    with_kernels = make_advice(facts("rig", "7b", "20k"), SKILLS).forecast
+    without = make_advice(facts("3090", "7b", "20k"), SKILLS).forecast
+    assert with_kernels.peak_gib.expected < without.peak_gib.expected
+    assert with_kernels.parts["loss"] < without.parts["loss"]
+
+
+def test_trackers_compilation_and_determinism_come_only_when_asked_for() -> None:
+    for machine in ("laptop", "rig"):
+        plan = make_advice(facts(machine, "135m", "20k"), SKILLS).plan
+        assert plan.trackers == ()
+        assert not plan.optim.deterministic
+        assert not plan.model.compile
+    advice = make_advice(facts(), SKILLS, change=PlanChange.set(optim__deterministic=True))
+    assert advice.plan.optim.deterministic
+    assert "You asked" in advice.why["optim.deterministic"].reason.en
+
+
+def test_batches_follow_the_lengths() -> None:
+    varied = make_advice(facts("3090", "135m", "300"), SKILLS)
+    assert varied.plan.data.batching == "by_length"
+    assert "padding" in varied.why["data.batching"].reason.en
+    found = facts("3090", "135m", "300")
+    lengths = found.data.lengths.model_copy(update={"p50": 100, "p95": 104, "longest": 110})
+    lengths = lengths.model_copy(update={"total": 100 * found.data.rows})
+    alike = found.model_copy(update={"data": found.data.model_copy(update={"lengths": lengths})})
+    assert make_advice(alike, SKILLS).plan.data.batching == "random"
+    assert make_advice(facts("3090", "135m", "20k"), SKILLS).plan.data.packing
+
+
+def test_many_classes_get_a_head_of_their_own() -> None:
+    few, many = make_advice(classes(4), SKILLS), make_advice(classes(60), SKILLS)
+    assert few.plan.model.head == "language_model"
+    assert "4 short labels" in few.why["model.head"].reason.en
+    assert few.plan.evaluation.generated_rows > 0
+    assert many.plan.model.head == "classifier"
+    assert not many.plan.data.packing
+    assert many.plan.evaluation.generated_rows == 0
+    assert many.forecast.parts["loss"] == 0
+    answers = make_advice(classes(2900), SKILLS)
+    assert answers.plan.model.head == "language_model", "nearly as many as rows: no classes"
+
+
+@pytest.mark.parametrize("task", list(TASK_METRICS))
+def test_a_task_is_judged_by_its_own_metrics(task: str) -> None:
+    advice = make_advice(facts(task=task), SKILLS)
+    names = advice.plan.evaluation.metrics
+    assert names == TASK_METRICS[task]  # type: ignore[index]
+    written = any(METRICS[name].answers for name in names)
+    assert bool(advice.plan.evaluation.generated_rows) == written
+
+
+def test_much_text_gets_a_schedule_that_can_be_prolonged() -> None:
+    found = facts("8xh100", "7b", "text")
+    assert make_advice(found, SKILLS).plan.optim.schedule == "cosine"
+    lengths = found.data.lengths.model_copy(update={"total": 60_000_000})
+    data = found.data.model_copy(update={"lengths": lengths, "rows": 120_000})
+    much = make_advice(found.model_copy(update={"data": data}), SKILLS)
+    assert much.plan.optim.schedule == "warmup_stable_decay"
+
+
+def test_small_states_are_taken_only_where_plain_adamw_cannot_fit() -> None:
+    def full(memory_gib: float) -> Advice:
+        machine = cards(1, "NVIDIA A100-SXM4-80GB", memory_gib, 312)
+        machine = machine.model_copy(update={"packages": {"bitsandbytes": "0.50.2"}})
+        return make_advice(on(machine, facts("3090", "7b", skill="full-fine-tuning")), SKILLS)
+
+    roomy = full(200.0)
+    assert roomy.plan.optim.optimizer == "adamw"
+    small = full(110.0)
+    assert small.plan.optim.optimizer in {"adamw_8bit", "paged_adamw_8bit"}
+    assert small.forecast.fits == "yes"
+    assert small.why["optim.optimizer"].card == "eight-bit-optimizers"
+
+
+@pytest.mark.parametrize(
+    ("machine", "change", "message"),
+    [
+        ("laptop", {"model__liger": True}, "written in Triton"),
+        ("laptop", {"model__attention": "flex"}, "'flex' needs a GPU"),
+        ("rig", {"model__attention": "flash", "model__dtype": "fp32"}, "16 bits only"),
+        ("t4", {"model__attention": "flash"}, "NVIDIA T4 is older"),
+        ("3090", {"model__head": "classifier"}, "the task is 'qa'"),
+    ],
+)
+def test_what_cannot_go_together_is_refused(
+    machine: str, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(NotPossibleError, match=message) as caught:
+        revised(facts(machine), **change)
+    assert "请" in caught.value.text.zh
+
+
+@pytest.mark.parametrize(
+    ("machine", "change", "warning"),
+    [
+        ("3090", {"model__attention": "flash"}, "pip install flash-attn"),
+        ("3090", {"model__liger": True}, "pip install liger-kernel"),
+        ("3090", {"optim__optimizer": "adamw_8bit"}, "pip install bitsandbytes"),
+        ("4xa100", {"launch__sharding": "zero3"}, "pip install deepspeed"),
+        ("laptop", {"trackers": ["swanlab"]}, "pip install swanlab"),
+        ("laptop", {"trackers": ["wandb"]}, "WANDB_MODE=offline"),
+        ("laptop", {"model__compile": True}, "takes minutes"),
+        ("3090", {"model__compile": True}, "without data.packing"),
+        ("laptop", {"evaluation__generated_rows": 0}, "cannot be measured"),
+        ("laptop", {"evaluation__metrics": ["blue"]}, "there is no blue"),
+    ],
+)
+def test_what_will_not_work_is_said_before_the_run(
+    machine: str, change: dict[str, Any], warning: str
+) -> None:
+    advice = revised(facts(machine), **change)
+    assert warning in said(advice)
+    assert all(text.zh != text.en for text in advice.warnings)
+
+
+def test_what_is_installed_is_not_warned_of() -> None:
+    change = {"model__attention": "flash", "optim__optimizer": "adamw_8bit"}
+    assert "not installed" not in said(revised(facts("rig", "135m"), **change))
+
+
+def test_a_classifier_head_takes_packing_along() -> None:
+    found = classes(4, rows=30_000, task="classification")
+    assert make_advice(found, SKILLS).plan.data.packing
+    advice = revised(found, model__head="classifier")
+    assert not advice.plan.data.packing
+    assert advice.plan.data.batching == "by_length"
+    assert "moved along" in said(advice)
+    assert "classifier head" in advice.why["data.packing"].reason.en
+    with pytest.raises(NotPossibleError, match="last token"):
+        revised(found, model__head="classifier", data__packing=True)
+
+
+def test_a_parameter_of_another_skill_brings_that_skill() -> None:
+    found = facts("laptop", skill="layer-freezing")
+    advice = revised(found, params__r=8)
+    assert advice.plan.skill == "lora"
+    assert advice.plan.params["r"] == 8
