@@ -45,6 +45,11 @@ class Items(torch.utils.data.Dataset[Item]):
         return iter(self._items)
 
     @property
+    def lengths(self) -> list[int]:
+        """Return the tokens of every item."""
+        return [sum(len(example.ids) for example in item) for item in self._items]
+
+    @property
     def tokens(self) -> int:
         """Return how many tokens one pass reads."""
         return sum(len(example.ids) for item in self._items for example in item if example.row >= 0)

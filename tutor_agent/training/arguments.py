@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from tutor_agent.core.plan import Plan
     from tutor_agent.training.model import Precision
 
+_DECAY = 0.2
+"""Share of all steps in which warmup_stable_decay falls to zero."""
 _OPTIMIZERS = {
-    "adamw": "adamw_torch",
+    "adamw": "adamw_torch_fused",
     "adamw_8bit": "adamw_8bit",
     "paged_adamw_8bit": "paged_adamw_8bit",
     "adafactor": "adafactor",
@@ -59,24 +62,27 @@ def make_arguments(
             f"optim.optimizer = {plan.optim.optimizer!r} needs a CUDA device; this machine has none. Use 'adamw'.",
             f"optim.optimizer = {plan.optim.optimizer!r} 需要 CUDA 设备，本机没有。请用 'adamw'。",
         )
+    if plan.model.liger:
+        _check_liger(cuda=cuda)
     every = steps_between(plan.evaluation.every, steps)
-    warmup = plan.optim.warmup
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=plan.optim.micro_batch,
         gradient_accumulation_steps=plan.optim.accumulate,
         learning_rate=plan.optim.learning_rate,
-        lr_scheduler_type=plan.optim.schedule,
-        warmup_steps=round(warmup * steps) if warmup < 1 else int(warmup),
+        **_schedule(plan, steps),
         weight_decay=plan.optim.weight_decay,
         max_grad_norm=plan.optim.max_grad_norm,
         max_steps=steps,
         optim=_OPTIMIZERS[plan.optim.optimizer],
         seed=plan.optim.seed,
         data_seed=plan.optim.seed,
+        full_determinism=plan.optim.deterministic,
         use_cpu=not cuda,
         bf16=precision.compute is torch.bfloat16,
         fp16=precision.compute is torch.float16,
+        use_liger_kernel=plan.model.liger,
+        torch_compile=plan.model.compile,
         logging_strategy="steps",
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -98,6 +104,33 @@ def make_arguments(
         **_checkpointing(plan),
         **_sharding(plan, block),
     )
+
+
+def _schedule(plan: Plan, steps: int) -> dict[str, Any]:
+    """Return warm-up and shape of the learning rate; a plain `constant` would leave the warm-up out."""
+    warmup = plan.optim.warmup
+    schedule = plan.optim.schedule
+    found: dict[str, Any] = {
+        "lr_scheduler_type": "constant_with_warmup" if schedule == "constant" else schedule,
+        "warmup_steps": round(warmup * steps) if warmup < 1 else int(warmup),
+    }
+    if schedule == "warmup_stable_decay":
+        found["lr_scheduler_kwargs"] = {"num_decay_steps": max(1, round(_DECAY * steps))}
+    return found
+
+
+def _check_liger(*, cuda: bool) -> None:
+    if not cuda:
+        raise NotPossibleError(
+            "model.liger = true needs a GPU; this machine has none. Set it to false.",
+            "model.liger = true 需要 GPU，本机没有。请设为 false。",
+        )
+    if find_spec("liger_kernel") is None:
+        raise NotPossibleError(
+            "model.liger = true needs the package liger-kernel, which is not installed. Run `pip install liger-kernel`, "
+            "or set it to false.",
+            "model.liger = true 需要安装 liger-kernel。请运行 `pip install liger-kernel`，或将其设为 false。",
+        )
 
 
 def _checkpointing(plan: Plan) -> dict[str, Any]:

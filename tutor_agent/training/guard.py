@@ -90,11 +90,10 @@ class Guard:
         """Take over the losses of the steps before a resume."""
         self.losses = [loss for loss in losses if math.isfinite(loss)]
 
-    def saw(self, batch: Batch, loss: torch.Tensor) -> bool:
-        """Note one micro-batch of the current step; return whether its loss is finite."""
+    def saw(self, batch: Batch, loss: torch.Tensor) -> None:
+        """Note one micro-batch of the current step; nothing is read from the device before `judge`."""
         self.batches.append(batch)
         self._micro.append(loss.detach())
-        return bool(torch.isfinite(loss))
 
     def judge(self, grad_norm: torch.Tensor | float) -> Verdict:
         """Decide on the current step, the same way on every rank, and begin the next one."""
@@ -148,15 +147,19 @@ class Guard:
 
     def _shared(self) -> tuple[float, int]:
         """Return the mean loss and the tokens over all ranks; one NaN makes the mean NaN."""
-        tokens = sum(int(batch["tokens"]) for batch in self.batches)
-        device = self._micro[0].device if self._micro else torch.device("cpu")
-        numbers = torch.tensor([self.loss_of_step, float(tokens)], dtype=torch.float64)
-        numbers = numbers.to(device if device.type != "mps" else "cpu")
+        if not self._micro:
+            return math.nan, 0
+        loss = torch.stack(self._micro).sum().float()
+        tokens = torch.cat([batch["tokens"] for batch in self.batches]).sum().to(loss.device)
+        # fp64 keeps token counts exact; devices without it (mps) hand the two numbers to the CPU.
+        place = "cpu" if loss.device.type == "mps" else loss.device
+        numbers = torch.stack([loss.to(place).double(), tokens.to(place).double()])
         world = 1
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(numbers)
             world = torch.distributed.get_world_size()
-        return float(numbers[0]) / world, int(numbers[1])
+        summed, counted = numbers.tolist()
+        return summed / world, int(counted)
 
 
 def divergence_limit(vocabulary: int, first: float) -> float:

@@ -12,8 +12,12 @@ from tutor_agent.data.labels import IGNORED
 from tutor_agent.training.classifier import class_scores, is_classifier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tutor_agent.data.collate import Batch
 
+_CHUNK = 2**22
+"""Logits that are turned into losses at a time: 16 MiB in fp32."""
 _READ = ("input_ids", "attention_mask", "position_ids")
 
 
@@ -27,13 +31,18 @@ class TokenLosses(NamedTuple):
 
     @property
     def total(self) -> torch.Tensor:
-        """Return the summed negative log-likelihood."""
-        return torch.nn.functional.cross_entropy(
-            self.logits_bkv.float().flatten(0, 1),
-            self.targets_bk.flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
-        )
+        """Return the summed negative log-likelihood; while training, the logits are used up by it."""
+        logits_nv, targets_n = self.logits_bkv.flatten(0, 1), self.targets_bk.flatten()
+        if logits_nv.requires_grad:
+            summed: Any = _SummedCrossEntropy.apply(logits_nv, targets_n)
+            return summed
+        losses = [
+            torch.nn.functional.cross_entropy(
+                logits.float(), targets, ignore_index=IGNORED, reduction="sum"
+            )
+            for logits, targets in _chunks(logits_nv, targets_n)
+        ]
+        return torch.stack(losses).sum()
 
     @property
     def by_row(self) -> torch.Tensor:
@@ -45,6 +54,46 @@ class TokenLosses(NamedTuple):
             reduction="none",
         )
         return losses.sum(dim=1) / (self.targets_bk != IGNORED).sum(dim=1)
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """Cross-entropy that writes its gradient over the logits, a chunk of rows at a time.
+
+    The usual way holds the logits, their log-softmax and their gradient at once, each of them often larger
+    than the rest of the activations of a small model. Nothing before it reads the logits again: a head ends
+    in a matrix product or a scaling, whose backward passes need their inputs only. Where that does not hold
+    autograd notices the changed tensor and raises.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_nv: torch.Tensor, targets_n: torch.Tensor) -> torch.Tensor:
+        """Return the summed loss (a scalar in fp32)."""
+        total = torch.zeros((), dtype=torch.float32, device=logits_nv.device)
+        for logits, targets in _chunks(logits_nv.detach(), targets_n):
+            counted = targets != IGNORED
+            places = targets.clamp(min=0).unsqueeze(1)
+            logp = torch.log_softmax(logits.float(), dim=1)
+            total -= (logp.gather(1, places).squeeze(1) * counted).sum()
+            gradient = logp.exp_()
+            gradient.scatter_add_(1, places, torch.full_like(places, -1, dtype=gradient.dtype))
+            logits.copy_(gradient.mul_(counted.unsqueeze(1)))
+        ctx.save_for_backward(logits_nv)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Scale the gradient that the forward pass left behind."""
+        (gradient_nv,) = ctx.saved_tensors
+        return gradient_nv.detach().mul_(grad_output), None
+
+
+def _chunks(
+    logits_nv: torch.Tensor, targets_n: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    rows = max(1, _CHUNK // logits_nv.shape[1])
+    for i in range(0, len(targets_n), rows):
+        yield logits_nv[i : i + rows], targets_n[i : i + rows]
 
 
 def token_losses(model: torch.nn.Module, batch: Batch, body: torch.nn.Module) -> TokenLosses:

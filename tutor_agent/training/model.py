@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from tutor_agent.core.plan import Plan
     from tutor_agent.data.classes import Head
 
-_ATTENTION = {"sdpa": "sdpa", "flash": "flash_attention_2", "eager": "eager"}
+_ATTENTION = {
+    "sdpa": "sdpa",
+    "flash": "flash_attention_2",
+    "flex": "flex_attention",
+    "eager": "eager",
+}
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 

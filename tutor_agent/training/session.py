@@ -10,6 +10,7 @@ from transformers import TrainerCallback
 
 from tutor_agent.core.storage import write_atomic
 from tutor_agent.data.collate import Collator, Items, one_each, pack
+from tutor_agent.data.order import ByLength
 from tutor_agent.training.arguments import make_arguments, total_steps
 from tutor_agent.training.callbacks import EarlyStop, PlanWins, StepEvents
 from tutor_agent.training.checkpoints import Checkpoints, expected_size
@@ -72,6 +73,9 @@ def make_trainer(
         pack(data.train, plan.data.max_length, plan.optim.seed) if packed else one_each(data.train)
     )
     filled = Items(items, multiple=plan.effective_batch, filling=pad)
+    order = None
+    if plan.data.batching == "by_length" and not packed:
+        order = ByLength(filled.lengths, batch=plan.effective_batch, seed=plan.optim.seed)
     steps = total_steps(plan, len(items))
     folder = run.options.run / "checkpoints"
     block = _block_class(model)
@@ -94,6 +98,7 @@ def make_trainer(
         watch=Watch(guard, run.recorder, checkpoints, tokenizer, names_of(run)),
         validation=data.validation,
         collator=Collator(pad, packed=packed, flat=packed and plan.model.attention == "flash"),
+        order=order,
         model=model,
         args=arguments,
         train_dataset=filled,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
+    from tutor_agent.data.order import ByLength
     from tutor_agent.training.checkpoints import Checkpoints
     from tutor_agent.training.classifier import ClassTally
     from tutor_agent.training.guard import Guard, Verdict
@@ -57,13 +58,24 @@ class TutorTrainer(Trainer):
     """
 
     def __init__(
-        self, *, watch: Watch, validation: Sequence[Example], collator: Collator, **trainer: Any
+        self,
+        *,
+        watch: Watch,
+        validation: Sequence[Example],
+        collator: Collator,
+        order: ByLength | None = None,
+        **trainer: Any,
     ) -> None:
         held_out: Any = one_each(validation)
+        self._order = order
         super().__init__(data_collator=collator, eval_dataset=held_out, **trainer)
         self.watch = watch
         # The batch is normalised here, whether or not the model's own loss could do it.
         self.model_accepts_loss_kwargs = True
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Return the order of the plan: by length, or the usual random one."""
+        return super()._get_train_sampler(train_dataset) if self._order is None else self._order
 
     def compute_loss(
         self,
@@ -93,11 +105,11 @@ class TutorTrainer(Trainer):
     ) -> torch.Tensor:
         """Run one micro-batch and show it to the guard."""
         loss = super().training_step(model, inputs, num_items_in_batch)
-        finite = self.watch.guard.saw(inputs, loss)
+        self.watch.guard.saw(inputs, loss)
+        if self.watch.guard.on_non_finite == "stop":
+            return loss
         # A batch that is left out must not poison the running sum that is logged.
-        return (
-            loss if finite or self.watch.guard.on_non_finite == "stop" else torch.zeros_like(loss)
-        )
+        return torch.where(torch.isfinite(loss), loss, 0.0)
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         """Take the gradient norm, which is known right before the step, and judge the step by it."""
