@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tutor_agent.core.changes import PlanChange, diff
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.errors import NotFoundError
+from tutor_agent.core.metric_names import METRICS, is_better
 from tutor_agent.runs import control
 from tutor_agent.runs.view import RunView, list_runs, read_run
 
@@ -25,6 +26,8 @@ class Comparison(Contract):
     """How the plan of the second differs from the first."""
     better: str | None
     """Name of the run with the lower held-out loss; None when that cannot be said."""
+    better_by: dict[str, str | None] = {}
+    """Name of the better run by each metric that both have; None when they are equal."""
 
 
 def show_run(context: Context, name: str | None = None) -> RunView:
@@ -66,15 +69,37 @@ def resume_run(context: Context, name: str | None = None) -> RunView:
 def compare_runs(context: Context, first: str, second: str) -> Comparison:
     """Lay two runs side by side: what was changed, and which is better on held-out rows."""
     a, b = show_run(context, first), show_run(context, second)
-    return Comparison(first=a, second=b, change=diff(a.plan, b.plan), better=_better(a, b))
+    return Comparison(
+        first=a,
+        second=b,
+        change=diff(a.plan, b.plan),
+        better=_better(a, b),
+        better_by=_better_by(a, b) if _same_rows(a, b) else {},
+    )
 
 
 def _better(a: RunView, b: RunView) -> str | None:
+    if not _same_rows(a, b) or a.held_out_after is None or b.held_out_after is None:
+        return None
+    return a.name if a.held_out_after <= b.held_out_after else b.name
+
+
+def _better_by(a: RunView, b: RunView) -> dict[str, str | None]:
+    """Return the better run by each metric; those of written answers need as many answers."""
+    second = {metric.name: metric.after for metric in b.metrics}
+    found: dict[str, str | None] = {}
+    for metric in a.metrics:
+        mine, other = metric.after, second.get(metric.name)
+        written = METRICS[metric.name].answers
+        if mine is None or other is None or (written and a.answered != b.answered):
+            continue
+        better = a.name if is_better(metric.name, mine, other) else b.name
+        found[metric.name] = None if mine == other else better
+    return found
+
+
+def _same_rows(a: RunView, b: RunView) -> bool:
     """A verdict needs the same held-out rows: the same file, share, limit and seed."""
     same = (a.plan.data.test, a.plan.data.train, a.plan.data.holdout, a.plan.data.limit)
     other = (b.plan.data.test, b.plan.data.train, b.plan.data.holdout, b.plan.data.limit)
-    if same != other or a.plan.optim.seed != b.plan.optim.seed:
-        return None
-    if a.held_out_after is None or b.held_out_after is None:
-        return None
-    return a.name if a.held_out_after <= b.held_out_after else b.name
+    return same == other and a.plan.optim.seed == b.plan.optim.seed

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from tutor_agent.core.changes import flatten
+from tutor_agent.core.metric_names import METRICS, metrics_of
 from tutor_agent.core.text import Text
-from tutor_agent.runs.report import repair_verdict
+from tutor_agent.runs.measures import beside_the_loss
+from tutor_agent.runs.report import metric_verdict, repair_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +187,30 @@ def plan_lines(plan: Plan, language: Language) -> Iterator[str]:
         f" · {figure(optim.epochs)} epochs{limit}",
         language,
     )
+    names = metrics_of(plan.task, plan.evaluation.metrics)
+    titles = [METRICS[name].title.pick(language) for name in names if name in METRICS]
+    yield row(Text(en="judged by", zh="评估"), " · ".join(titles), language)
+    if extras := _extras(plan):
+        yield row(Text(en="with", zh="配置"), " · ".join(extras), language)
+
+
+def _extras(plan: Plan) -> list[str]:
+    """Return the settings that are not as usual, as they stand in the plan."""
+    model, data = plan.model, plan.data
+    said = [
+        (model.attention != "sdpa", f"attention {model.attention}"),
+        (model.liger, "liger"),
+        (model.compile, "torch.compile"),
+        (model.head == "classifier", "classifier head"),
+        (data.packing, "packing"),
+        (data.batching == "by_length" and not data.packing, "batching by_length"),
+        (plan.optim.optimizer != "adamw", plan.optim.optimizer),
+        (plan.optim.deterministic, "deterministic"),
+        (plan.launch.checkpointing, "checkpointing"),
+        (plan.launch.sharding != "none", plan.launch.sharding),
+        (bool(plan.trackers), f"trackers {', '.join(plan.trackers)}"),
+    ]
+    return [text for there, text in said if there]
 
 
 def advice_lines(advice: Advice, language: Language) -> Iterator[str]:
@@ -270,6 +296,12 @@ def run_lines(run: RunView, language: Language) -> Iterator[str]:
         yield from finding_lines(finding, language)
 
 
+def better_by_lines(better_by: dict[str, str | None], language: Language) -> Iterator[str]:
+    """Say which of two runs is better by each metric."""
+    for name, run in better_by.items():
+        yield row(METRICS[name].title, run or Text(en="equal", zh="相同").pick(language), language)
+
+
 def result_lines(run: RunView, language: Language) -> Iterator[str]:
     """Describe what training changed on held-out rows, and whether a repair worked."""
     if outcome := repair_verdict(run):
@@ -283,6 +315,15 @@ def result_lines(run: RunView, language: Language) -> Iterator[str]:
             f"{figure(math.exp(min(before, 50)))} → {figure(math.exp(min(after, 50)))}",
             language,
         )
+    for metric in beside_the_loss(run.metrics):
+        mark = {"better": " ✓", "worse": " ✗"}.get(metric.outcome or "", "")
+        yield row(
+            metric.title,
+            f"{metric.shown(metric.before)} → {metric.shown(metric.after)}{mark}",
+            language,
+        )
+    if outcome := metric_verdict(run.metrics, run.answered):
+        yield f"  {outcome.pick(language)}"
     for sample in run.samples:
         yield row(Text(en="question", zh="问题"), sample.prompt, language)
         yield row(Text(en="  before", zh="  训练前"), sample.before or "–", language)

@@ -166,7 +166,7 @@ def fix(
 def compare(state: State, first: str, second: str, as_json: bool) -> int:
     """Two runs side by side: what was changed, and which is better on held-out rows."""
     from tutor_agent.actions.runs import compare_runs
-    from tutor_agent.cli.render import change_lines, run_lines
+    from tutor_agent.cli.render import better_by_lines, change_lines, run_lines
 
     output = state.output(as_json)
     result = compare_runs(state.context(), first, second)
@@ -181,6 +181,7 @@ def compare(state: State, first: str, second: str, as_json: bool) -> int:
         zh="无法判断（留出数据不同，或还没有最终结果）",
     ).pick(state.language)
     output.say(Text(en=f"better: {verdict}", zh=f"更好的是：{verdict}"))
+    output.lines(better_by_lines(result.better_by, state.language))
     return 0
 
 

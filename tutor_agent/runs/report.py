@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tutor_agent.core.metric_names import METRICS
 from tutor_agent.core.storage import write_atomic
 from tutor_agent.core.text import Text
+from tutor_agent.runs.measures import main_metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from tutor_agent.core.findings import Finding
     from tutor_agent.core.text import Language
     from tutor_agent.runs.folder import Lineage, RunFolder
+    from tutor_agent.runs.measures import MetricChange
     from tutor_agent.runs.view import RunView
 
 STATES = {
@@ -41,6 +44,7 @@ _ROWS = {
     "held_out": Text(en="Test loss, before → after", zh="测试损失（训练前 → 训练后）"),
     "parent": Text(en="Continues", zh="承接自"),
 }
+_METRIC_ROW = Text(en="Test {metric}, before → after", zh="测试{metric}（训练前 → 训练后）")
 _TABLE = Text(en="| | |", zh="| | |")
 _FINDINGS = Text(en="What was noticed", zh="发现的问题")
 _NOTHING = Text(en="Nothing was amiss.", zh="没有发现问题。")
@@ -61,6 +65,21 @@ _BETTER = Text(
     en="On rows it never saw, the tuned model's loss is {change:.1%} lower than before.",
     zh="在从未见过的样本上，微调后的模型损失比训练前低 {change:.1%}。",
 )
+_METRIC = {
+    "better": Text(
+        en="By {metric}, the measure of this task, it is better: {before} → {after}{rows}.",
+        zh="按本任务的指标{metric}，变好了：{before} → {after}{rows}。",
+    ),
+    "worse": Text(
+        en="By {metric}, the measure of this task, it is worse: {before} → {after}{rows}.",
+        zh="按本任务的指标{metric}，变差了：{before} → {after}{rows}。",
+    ),
+    "same": Text(
+        en="By {metric}, the measure of this task, nothing changed: {before}{rows}.",
+        zh="按本任务的指标{metric}，没有变化：{before}{rows}。",
+    ),
+}
+_OVER = Text(en=", over {count} answers", zh="（{count} 条回答）")
 _WORSE = Text(
     en="On rows it never saw, the tuned model is not better than before (loss {change:.1%} higher).",
     zh="在从未见过的样本上，微调后的模型没有变好（损失高 {change:.1%}）。",
@@ -80,7 +99,23 @@ def verdict(view: RunView) -> Text | None:
     if before is None or after is None or not before > 0:
         return None
     change = (before - after) / before
-    return _BETTER.format(change=change) if change > 0 else _WORSE.format(change=-change)
+    return _BETTER.format(change=change) if change > 0 else _WORSE.format(change=abs(change))
+
+
+def metric_verdict(metrics: Iterable[MetricChange], answered: int | None) -> Text | None:
+    """Say what the task's own metric tells; None while it is not measured."""
+    metric = main_metric(metrics)
+    if metric is None or metric.outcome is None:
+        return None
+    rows = (
+        _OVER.format(count=answered) if METRICS[metric.name].answers and answered else Text.same("")
+    )
+    figures = {"before": metric.shown(metric.before), "after": metric.shown(metric.after)}
+    said = _METRIC[metric.outcome]
+    return Text(
+        en=said.en.format(metric=metric.title.en, rows=rows.en, **figures),
+        zh=said.zh.format(metric=metric.title.zh, rows=rows.zh, **figures),
+    )
 
 
 def repair_verdict(view: RunView) -> Text | None:
@@ -92,7 +127,12 @@ def repair_verdict(view: RunView) -> Text | None:
 
 def _part(view: RunView, lineage: Lineage, language: Language) -> str:
     lines = ["## English" if language == "en" else "## 中文", ""]
-    texts = (verdict(view), repair_verdict(view), view.reason)
+    texts = (
+        verdict(view),
+        metric_verdict(view.metrics, view.answered),
+        repair_verdict(view),
+        view.reason,
+    )
     said = [text.pick(language) for text in texts if text is not None]
     lines += [*said, ""] if said else []
     lines += [_TABLE.pick(language), "|---|---|", *_rows(view, lineage, language), ""]
@@ -121,6 +161,10 @@ def _rows(view: RunView, lineage: Lineage, language: Language) -> Iterable[str]:
     for key, value in values.items():
         if value is not None:
             yield f"| {_ROWS[key].pick(language)} | {_cell(value)} |"
+    for metric in view.metrics:
+        figures = f"{metric.shown(metric.before)} → {metric.shown(metric.after)}"
+        title = _METRIC_ROW.format(metric=metric.title.pick(language)).pick(language)
+        yield f"| {title} | {figures} |"
 
 
 def _findings(findings: tuple[Finding, ...], language: Language) -> Iterable[str]:

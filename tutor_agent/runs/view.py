@@ -16,6 +16,7 @@ from tutor_agent.core.redact import redact
 from tutor_agent.core.text import Text
 from tutor_agent.runs.folder import ACTIVE, RunFolder, State, Status, is_run
 from tutor_agent.runs.follow import Follower
+from tutor_agent.runs.measures import MetricChange, metric_changes
 from tutor_agent.runs.processes import living
 from tutor_agent.runs.progress import Progress
 
@@ -69,6 +70,10 @@ class Figures(Contract):
     """Loss on the test rows before training."""
     held_out_after: float | None = None
     """Loss on the test rows with the kept weights."""
+    metrics: tuple[MetricChange, ...] = ()
+    """The task's metrics on the test rows, its own first."""
+    answered: int | None = None
+    """Answers that were written for them; None when they needed none."""
 
 
 class RunView(Figures):
@@ -209,7 +214,7 @@ def _view(folder: RunFolder, plan: Plan, progress: Progress) -> RunView:
     good = last_good(folder.checkpoints)
     current = progress.attempt == status.attempt
     step = progress.step if current else status.step
-    figures = _figures(progress, running=status.state in ACTIVE)
+    figures = _figures(plan, progress, running=status.state in ACTIVE)
     return RunView(
         name=folder.name,
         path=str(folder.path),
@@ -225,11 +230,11 @@ def _view(folder: RunFolder, plan: Plan, progress: Progress) -> RunView:
         last_good=str(good) if good else None,
         parent=folder.load_lineage().parent,
         fault_gone=status.fault_gone,
-        **figures.model_dump(),
+        **{name: getattr(figures, name) for name in Figures.model_fields},
     )
 
 
-def _figures(progress: Progress, *, running: bool) -> Figures:
+def _figures(plan: Plan, progress: Progress, *, running: bool) -> Figures:
     last: Callable[[str], float | None] = progress.curves.last
     best = progress.curves.best()
     held_out = {phase: event.number("loss") for phase, event in progress.held_out.items()}
@@ -247,7 +252,15 @@ def _figures(progress: Progress, *, running: bool) -> Figures:
         seconds_left=progress.seconds_left() if running else None,
         held_out_before=held_out.get("before"),
         held_out_after=held_out.get("after"),
+        metrics=metric_changes(plan, progress.held_out),
+        answered=_answered(progress),
     )
+
+
+def _answered(progress: Progress) -> int | None:
+    counts = [event.number("answered") for event in progress.held_out.values()]
+    least = min((count for count in counts if count is not None), default=None)
+    return None if least is None else int(least)
 
 
 def _samples(progress: Progress) -> tuple[SamplePair, ...]:

@@ -11,8 +11,9 @@ from tutor_agent.brain.tools.planning import say_change, say_plan
 from tutor_agent.brain.tools.sheets import load_sheet
 from tutor_agent.brain.wording import duration, listed, number
 from tutor_agent.core.contract import Contract
+from tutor_agent.core.metric_names import METRICS
 from tutor_agent.core.text import Text
-from tutor_agent.runs.report import repair_verdict
+from tutor_agent.runs.report import metric_verdict, repair_verdict
 
 if TYPE_CHECKING:
     from tutor_agent.runs.view import RunView
@@ -96,6 +97,8 @@ def say_outcome(view: RunView) -> list[Text]:
                 zh=f"留出集损失：训练前 {before}，训练后 {after}，{'变好了' if better else '没有变好'}。",
             )
         )
+    if (measured := metric_verdict(view.metrics, view.answered)) is not None:
+        said.append(measured)
     if (repaired := repair_verdict(view)) is not None:
         said.append(repaired)
     if view.reason is not None and view.state not in {"running", "starting", "completed"}:
@@ -180,10 +183,25 @@ def _compare_runs(desk: Desk, arguments: CompareRuns) -> ToolResult:
         "second": run_data(desk, compared.second),
         "change": [e.model_dump(mode="json") for e in compared.change.entries],
         "better": compared.better,
+        "better_by": compared.better_by,
     }
     changes = Text(en=f"Changed: {changed.en}", zh=f"差异：{changed.zh}")
-    parts = [verdict, changes] if compared.change.entries else [verdict]
+    parts = [verdict, *_by_metric(compared)]
+    parts += [changes] if compared.change.entries else []
     return ToolResult(data, compared, listed(parts))
+
+
+def _by_metric(compared: running.Comparison) -> list[Text]:
+    """Say which run is better by the task's metrics."""
+    named = [(METRICS[name].title, run) for name, run in compared.better_by.items() if run]
+    if not named:
+        return []
+    return [
+        Text(
+            en="By metric: " + ", ".join(f"{title.en} {run}" for title, run in named) + ".",
+            zh="各指标更好的是：" + "，".join(f"{title.zh} {run}" for title, run in named) + "。",
+        )
+    ]
 
 
 def _stop_run(desk: Desk, arguments: RunName) -> ToolResult:

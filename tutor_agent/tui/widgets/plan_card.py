@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from tutor_agent.core.metric_names import METRICS, metrics_of
 from tutor_agent.tui import figures
 from tutor_agent.tui.paint import bar, dotted, hanging, line, lines, wrap
 from tutor_agent.tui.widgets.card import Card
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tutor_agent.tui.paint import Row
     from tutor_agent.tui.wording import Words
 
+_MOST_METRICS = 4
 FIT_STYLE = {"yes": "$healthy", "tight": "$caution", "no": "$trouble", "unknown": "$label"}
 _SHARDED = {"none": "DDP", "fsdp2": "FSDP2", "zero2": "ZeRO-2", "zero3": "ZeRO-3"}
 
@@ -76,7 +78,33 @@ def plan_rows(advice: Advice, words: Words, width: int) -> list[Row]:
                 (" " + words("plan.steps", steps=f"{price.steps:,}"), "$detail"),
             ),
         ),
+        (words("plan.judged"), _judged(plan, words)),
+        *_extras(plan, words),
     ]
+
+
+def _judged(plan: Plan, words: Words) -> Content:
+    names = metrics_of(plan.task, plan.evaluation.metrics)
+    titles = [words.of(METRICS[name].title) for name in names if name in METRICS]
+    return dotted((title, "$detail") for title in titles[:_MOST_METRICS])
+
+
+def _extras(plan: Plan, words: Words) -> list[Row]:
+    """Return a row with what is not as usual: kernels, head, batches, trackers."""
+    model, data = plan.model, plan.data
+    said = [
+        (model.attention != "sdpa", f"{model.attention} attention"),
+        (model.liger, "Liger"),
+        (model.compile, "torch.compile"),
+        (model.head == "classifier", words("plan_extra.classifier")),
+        (data.packing, words("plan_extra.packing")),
+        (data.batching == "by_length" and not data.packing, words("plan_extra.by_length")),
+        (plan.optim.optimizer != "adamw", plan.optim.optimizer),
+        (plan.optim.deterministic, words("plan_extra.deterministic")),
+        (bool(plan.trackers), ", ".join(plan.trackers)),
+    ]
+    parts = [(text, "$detail") for there, text in said if there]
+    return [(words("plan.extras"), dotted(parts))] if parts else []
 
 
 def identity(advice: Advice, words: Words) -> str:
@@ -108,6 +136,9 @@ def _method(advice: Advice, words: Words) -> Content:
     parts: list[str] = []
     if "r" in params:
         parts.append(f"r={params['r']} α={params.get('alpha', '–')}")
+    bits = params.get("quantization", "none")
+    if bits != "none":
+        parts.append(f"QLoRA {bits}")
     targets = params.get("targets")
     if isinstance(targets, str):
         parts.append(words.name(f"targets.{targets}", targets))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from tutor_agent.runs.measures import beside_the_loss
 from tutor_agent.tui import figures
 from tutor_agent.tui.paint import Part, hanging, line, lines, wrap
 from tutor_agent.tui.widgets.card import Card
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _MAX_LINES = 4
 _CLEAR = 0.005
 _SIDE_BY_SIDE = 64
+_MAX_METRICS = 4
+_OUTCOMES = {"better": ("$done", "✓"), "worse": ("$trouble", "✗"), "same": ("$caution", "=")}
 
 
 class ResultCard(Card):
@@ -57,6 +60,7 @@ def result_rows(view: RunView, words: Words) -> list[Row]:
         )
         pair = (_perplexity(before), _perplexity(after))
         rows.append((words("result.perplexity"), _arrow(*pair, None)))
+        rows += _metric_rows(view, words)
         rows.append((words("result.verdict"), _verdict(before, after, words)))
     if view.best is not None and view.best_step is not None:
         best = words("result.best_at", loss=figures.loss(view.best), step=view.best_step)
@@ -65,6 +69,23 @@ def result_rows(view: RunView, words: Words) -> list[Row]:
         time = figures.duration(view.seconds, words.language)
         rows.append((words("result.time"), Content.styled(time, "$detail")))
     rows.append((words("result.place"), Content.styled(_place(view), "$detail")))
+    return rows
+
+
+def _metric_rows(view: RunView, words: Words) -> list[Row]:
+    """Return the task's own metrics, each with its direction."""
+    rows: list[Row] = []
+    for metric in beside_the_loss(view.metrics)[:_MAX_METRICS]:
+        style, sign = _OUTCOMES.get(metric.outcome or "", ("$detail", ""))
+        change = line(
+            (metric.shown(metric.before), "$detail"),
+            (" → ", "$label"),
+            (metric.shown(metric.after), "bold $value"),
+            (f"  {sign}", style),
+        )
+        rows.append((words.of(metric.title), change))
+    if rows and view.answered:
+        rows.append(("", Content.styled(words("result.answered", count=view.answered), "$detail")))
     return rows
 
 

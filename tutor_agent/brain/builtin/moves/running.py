@@ -9,6 +9,8 @@ from tutor_agent.brain.builtin.moves.planning import advance
 from tutor_agent.brain.builtin.state import Offer, as_rows
 from tutor_agent.brain.wording import number
 from tutor_agent.core.text import Text
+from tutor_agent.runs.measures import MetricChange
+from tutor_agent.runs.report import metric_verdict
 
 if TYPE_CHECKING:
     from tutor_agent.brain.builtin.scene import Decision, Scene
@@ -100,11 +102,17 @@ def result(scene: Scene) -> Decision:
         return scene.end(_not_yet(data), shown.summary, _next_step(scene, data))
     verdict = _verdict(float(before), float(after))
     if after < before * 0.995:
-        return scene.end(_repaired(data), verdict, _READ_ANSWERS)
+        return scene.end(_repaired(data), verdict, _by_its_metric(data), _READ_ANSWERS)
     found = scene.result("diagnose_run")
     if found is None:
-        return scene.use("diagnose_run", verdict, run=data.get("name"))
+        said = scene.say(verdict, _by_its_metric(data))
+        return scene.use("diagnose_run", said, run=data.get("name"))
     return scene.end(found.summary, ASK_REPAIR if scene.state.offer is Offer.repair else _IMPROVE)
+
+
+def _by_its_metric(data: dict[str, Any]) -> Text | None:
+    metrics = [MetricChange.model_validate(row) for row in as_rows(data.get("metrics"))]
+    return metric_verdict(metrics, data.get("answered"))
 
 
 def _repaired(data: dict[str, Any]) -> Text | None:
