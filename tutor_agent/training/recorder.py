@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tutor_agent.core.events import Kind
     from tutor_agent.core.text import Text
+    from tutor_agent.training.trackers import Trackers
 
 _BEAT_SECONDS = 10.0
 _RESERVE = ".reserve"
@@ -35,7 +36,14 @@ class Recorder:
         self._seq = 0
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._trackers: Trackers | None = None
         self.step = 0
+
+    def tell(self, trackers: Trackers) -> None:
+        """Send every figure from now on to `trackers` as well."""
+        if self._rank == 0:
+            self._trackers = trackers
+            self._pass_on_notes()
 
     def start(self) -> None:
         """Begin the heartbeat and put a little disk aside for the last words of a full disk."""
@@ -74,6 +82,13 @@ class Recorder:
                 append_event(self._run / "events.jsonl", event, sync=sync)
             except OSError as error:
                 sys.stderr.write(f"tutor: an event was lost ({error}): {event.line()}\n")
+        if self._trackers is not None and kind != "heartbeat":
+            self._trackers.take(event)
+            self._pass_on_notes()
+
+    def _pass_on_notes(self) -> None:
+        for text in self._trackers.notes() if self._trackers else ():
+            self.note(text)
 
     def note(self, text: Text) -> None:
         """Append a note for the person."""

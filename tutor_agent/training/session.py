@@ -19,6 +19,7 @@ from tutor_agent.training.entry import TrainingRun, check_sharded
 from tutor_agent.training.guard import Guard
 from tutor_agent.training.judging import judge_now, names_of
 from tutor_agent.training.model import pad_id
+from tutor_agent.training.trackers import Trackers, refuse_missing
 from tutor_agent.training.trainer import TutorTrainer, Watch
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def make_trainer(
 ) -> TutorTrainer:
     """Put model, data and everything that watches over them into a trainer."""
     plan = run.plan
+    refuse_missing(plan)
     pad = pad_id(tokenizer)
     # The score of a class is read off at the end of a row, so each text has its own.
     packed = plan.data.packing and data.head is None
@@ -105,6 +107,8 @@ def make_trainer(
         processing_class=tokenizer,
         callbacks=callbacks,
     )
+    if plan.trackers and run.place.rank == 0:
+        run.recorder.tell(Trackers(run.options.run, plan))
     run.started(trainer, tokens_in_epoch=filled.tokens)
     return trainer
 
