@@ -33,7 +33,7 @@ def refuse_combination(plan: Plan, machine: Machine) -> None:
     """
     _refuse_head(plan)
     _refuse_kernels(plan, machine)
-    _refuse_quantisation(plan, machine)
+    _refuse_quantisation(plan)
 
 
 def combination_dangers(plan: Plan, machine: Machine, model: ModelFacts) -> Iterator[Text]:
@@ -98,7 +98,7 @@ def _refuse_kernels(plan: Plan, machine: Machine) -> None:
         )
 
 
-def _refuse_quantisation(plan: Plan, machine: Machine) -> None:
+def _refuse_quantisation(plan: Plan) -> None:
     bits = plan.params.get("quantization", "none")
     if bits == "none":
         return
@@ -109,13 +109,12 @@ def _refuse_quantisation(plan: Plan, machine: Machine) -> None:
             f"params.quantization = {bits!r} 不能与技能 {plan.skill} 一起使用：量化后的权重不能训练，只能训练其上的适配器。"
             "请改用技能 lora（即 QLoRA），或去掉 params.quantization。",
         )
-    cards = machine.accelerators
-    if not cards or any(card.vendor != "nvidia" for card in cards):
+    if plan.launch.sharding != "none":
         raise NotPossibleError(
-            f"params.quantization = {bits!r} needs an NVIDIA GPU, which this machine has not: QLoRA cannot run here. Set it to "
-            "'none', or take a smaller model.",
-            f"params.quantization = {bits!r} 需要 NVIDIA GPU，这台机器没有：QLoRA 在这里无法运行。"
-            "请设为 'none'，或换用更小的模型。",
+            f"params.quantization = {bits!r} does not go with launch.sharding = {plan.launch.sharding!r}: packed weights are "
+            "not split over GPUs here. Set one of them to 'none'.",
+            f"params.quantization = {bits!r} 不能与 launch.sharding = {plan.launch.sharding!r} 一起使用："
+            "这里不会把打包后的权重拆到多张卡上。请把其中一个设为 'none'。",
         )
 
 
@@ -154,6 +153,14 @@ def _idle_kernels(plan: Plan, machine: Machine, model: ModelFacts) -> Iterator[T
             en=f"model.liger: liger-kernel has no fused modules for {model.model_type or 'this model'}; it brings nothing. Set it "
             "to false.",
             zh=f"model.liger：liger-kernel 没有为 {model.model_type or '该模型'} 提供融合模块，打开也没有作用。请设为 false。",
+        )
+    bits = plan.params.get("quantization", "none")
+    if bits != "none" and not machine.accelerators:
+        yield Text(
+            en=f"params.quantization {bits} on a CPU: every product unpacks its weights first, so steps are slower, and loading "
+            "still takes the memory of the whole model. It is for trying out; use 'none', or a GPU.",
+            zh=f"在 CPU 上用 params.quantization {bits}：每次乘法都要先解包权重，步子更慢，加载时仍要整个模型的内存。"
+            "只适合试一试；请用 'none'，或换用 GPU。",
         )
     if plan.model.compile and not machine.accelerators:
         yield Text(

@@ -64,7 +64,8 @@ def _settings(plan: Plan, situation: Situation, fixed: frozenset[str]) -> Iterat
     most = min(share, _LARGEST_ON_CPU) if situation.cpu else share
     micro = [size for size in MICRO_BATCHES if size <= most]
     shardings: list[Sharding] = ["none"]
-    if world > 1 and not situation.cpu:
+    packed = situation.footprint.frozen_bits != "none"
+    if world > 1 and not situation.cpu and not packed:
         shardings.append("fsdp2")
     if "launch.sharding" in fixed:
         shardings = [plan.launch.sharding]

@@ -9,6 +9,7 @@ from tutor_agent.core.forecast import Forecast, Range
 from tutor_agent.core.text import Text
 from tutor_agent.estimate.lengths import curve_of
 from tutor_agent.estimate.levers import best_lever, largest_part, lever_note
+from tutor_agent.estimate.loss import LossSetting
 from tutor_agent.estimate.memory import (
     FRAGMENTATION,
     GIB,
@@ -125,11 +126,15 @@ def setting_of(plan: Plan, machine: Machine, data: DataFacts | None) -> Setting:
         offload=plan.launch.offload == "cpu",
         master=True,
         masked=data is not None and (plan.data.packing or plan.optim.micro_batch > 1),
-        foreach=bool(machine.accelerators) and plan.optim.optimizer == "adamw",
-        fused_loss=plan.model.liger,
-        supervised=None if data is None else supervised_places(plan, data),
-        classifier=plan.model.head == "classifier",
+        # The tutor's AdamW is the fused one; another trainer's may be the one with a temporary copy.
+        foreach=data is None and bool(machine.accelerators) and plan.optim.optimizer == "adamw",
         compiled=plan.model.compile,
+        loss=LossSetting(
+            own=data is not None,
+            fused=data is None and plan.model.liger,
+            supervised=None if data is None else supervised_places(plan, data),
+            classifier=plan.model.head == "classifier",
+        ),
     )
 
 
@@ -336,8 +341,10 @@ def _basis(machine: Machine, data: DataFacts | None, context: float) -> tuple[Te
     if data is None:
         notes.append(
             Text(
-                en="No data was given: memory and speed are for samples of max_length, and hours cannot be told.",
-                zh="没有给出数据：内存和速度按 max_length 长度的样本计算，无法估计时长。",
+                en="No data was given: memory and speed are for samples of max_length of which every token is learnt, with all "
+                "logits built as trainers usually do; hours cannot be told.",
+                zh="没有给出数据：内存和速度按 max_length 长度、每个词元都要学习的样本计算，并像一般训练器那样生成全部 logits；"
+                "无法估计时长。",
             )
         )
     elif not data.lengths.exact:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.plan import Optimizer, Sharding
 from tutor_agent.estimate.linear import Linear, blocks, linear_weights, quantisable_weights
+from tutor_agent.estimate.loss import LossSetting, loss_bytes
 
 if TYPE_CHECKING:
     from tutor_agent.core.facts import ModelFacts, Shape
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 FRAGMENTATION = 1.06
-LOSS_BYTES_PER_LOGIT = 12
-FUSED_LOSS_BYTES_PER_LOGIT = 8
 BUCKET = 500_000_000
 LIVE_PARAMETERS = 1_000_000_000
 # Bytes of a frozen weight: blocks of 64 share a constant, which double quantisation packs again; int8
@@ -57,22 +56,16 @@ class Setting(Contract):
     """How model states are spread."""
     offload: bool = False
     """Whether model states live on the CPU."""
-    fused_loss: bool = False
-    """Whether the loss never builds all logits (Liger and the like)."""
     master: bool = False
     """Whether weights that move are held in fp32 under a 16-bit autocast."""
     masked: bool = False
     """Whether attention gets an explicit mask: padded or packed batches."""
     foreach: bool = False
     """Whether the optimizer makes a temporary copy of a state for all weights at once."""
-    supervised: int | None = None
-    """Places of a sample that carry loss, at most; None for all."""
-    loss_chunk: int | None = None
-    """Places whose logits exist at a time; None for all at once."""
-    classifier: bool = False
-    """Whether a score a class replaces the vocabulary's head."""
     compiled: bool = False
     """Whether torch.compile fuses what lies between the matrix products."""
+    loss: LossSetting = LossSetting()
+    """How the loss is computed."""
 
     @property
     def tokens(self) -> int:
@@ -100,7 +93,7 @@ def memory(model: ModelFacts, footprint: Footprint, setting: Setting) -> Memory:
     saved = _saved(model.shape, footprint, setting)
     work = _work(model.shape, footprint, setting)
     whole = _dequantised(model.shape, footprint, setting)
-    loss = _loss(model.shape, footprint, setting)
+    loss = loss_bytes(model.shape, footprint, setting)
     communication = _communication(model, footprint, setting)
     keep = states.gradients if setting.accumulate > 1 else 0.0
     head_input = 10.0 * setting.tokens * model.shape.hidden
@@ -151,7 +144,8 @@ def _states(model: ModelFacts, footprint: Footprint, setting: Setting) -> _State
         trained -= dropped
     moving, resting = moving_bytes(footprint, setting), resting_bytes(setting)
     if footprint.method == "lora":
-        weights = _frozen(model, footprint, resting) - resting * dropped + moving * trained
+        weights = _frozen(model, footprint, resting, own=setting.loss.own)
+        weights += moving * trained - resting * dropped
     else:
         weights = float(resting * (total - trained) + moving * trained)
     gradients = float(moving * trained)
@@ -166,10 +160,10 @@ def _states(model: ModelFacts, footprint: Footprint, setting: Setting) -> _State
 
 def _dropped_head(shape: Shape, setting: Setting) -> int:
     """Return the weights of the vocabulary's head that a classifier does without."""
-    return shape.vocab * shape.hidden if setting.classifier and not shape.tied else 0
+    return shape.vocab * shape.hidden if setting.loss.classifier and not shape.tied else 0
 
 
-def _frozen(model: ModelFacts, footprint: Footprint, resting: int) -> float:
+def _frozen(model: ModelFacts, footprint: Footprint, resting: int, *, own: bool) -> float:
     """Return the frozen weights below adapters, quantised or not."""
     total = model.parameters.total
     if footprint.frozen_bits == "none":
@@ -179,8 +173,8 @@ def _frozen(model: ModelFacts, footprint: Footprint, resting: int) -> float:
         every, (linear, _) = linear, quantisable_weights(model.shape)
         experts = every - linear
     linear = min(linear, total)
-    # What is not quantised is lifted to fp32, but for the experts.
-    kept = 4.0 * (total - linear - experts) + float(resting * experts)
+    # PEFT's usual preparation lifts what is not quantised to fp32, but for the experts; the tutor does not.
+    kept = float(resting * experts) + (resting if own else 4.0) * (total - linear - experts)
     return FROZEN_BYTES[footprint.frozen_bits] * linear + kept
 
 
@@ -342,24 +336,6 @@ def _widths(shape: Shape, layers: tuple[Linear, ...]) -> tuple[int, int, int]:
         kv = shape.heads * (shape.latent.nope_dim + shape.latent.rope_dim)
     wide = sum(x.inputs * x.active for x in layers if x.name.endswith("down_proj"))
     return shape.hidden, kv, wide
-
-
-def _loss(shape: Shape, footprint: Footprint, setting: Setting) -> float:
-    if setting.classifier:
-        return 0.0
-    # Logits are made for every place that carries loss in any sample of the batch.
-    places = setting.length
-    if setting.supervised is not None:
-        places = min(places, setting.micro_batch * setting.supervised)
-    places *= setting.micro_batch
-    if setting.loss_chunk is not None:
-        places = min(places, setting.loss_chunk)
-    plain = float(LOSS_BYTES_PER_LOGIT * places * shape.vocab)
-    if not setting.fused_loss:
-        return plain
-    chunk = max(setting.tokens / 8, min(setting.tokens, 1024))
-    head = 2 * shape.vocab * shape.hidden if footprint.method == "full" else 0
-    return min(plain, chunk * shape.vocab * FUSED_LOSS_BYTES_PER_LOGIT + head)
 
 
 def _communication(model: ModelFacts, footprint: Footprint, setting: Setting) -> float:

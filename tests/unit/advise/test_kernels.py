@@ -71,11 +71,55 @@ def test_an_old_gpu_and_an_unknown_model_get_no_kernels() -> None:
     assert not make_advice(odd, SKILLS).plan.model.liger
 
 
-def test_flash_needs_no_mask_and_liger_no_logits() -> None:
+def test_flash_needs_no_mask() -> None:
     with_kernels = make_advice(facts("rig", "7b", "20k"), SKILLS).forecast
     without = make_advice(facts("3090", "7b", "20k"), SKILLS).forecast
-    assert with_kernels.peak_gib.expected < without.peak_gib.expected
-    assert with_kernels.parts["loss"] < without.parts["loss"]
+    assert with_kernels.parts["work"] < without.parts["work"]
+
+
+def large(packages: dict[str, str] | None = None) -> Facts:
+    """Return facts of a model whose 16-bit weights do not fit the card."""
+    machine = cards(1, "NVIDIA A10", 12, 125).model_copy(update={"packages": packages or {}})
+    return on(machine, facts("3090", "7b", "300"))
+
+
+def test_qlora_is_taken_where_lora_cannot_fit() -> None:
+    advice = make_advice(large({"bitsandbytes": "0.50.2"}), SKILLS)
+    assert advice.plan.skill == "lora"
+    assert advice.plan.params["quantization"] == "nf4"
+    assert advice.plan.optim.max_grad_norm == 0.3
+    assert advice.forecast.fits == "yes"
+    why = advice.why["params.quantization"]
+    assert "GiB" in why.reason.en
+    assert why.card == "qlora"
+    roomy = make_advice(facts("rig", "7b", "300"), SKILLS).plan
+    assert roomy.params["quantization"] == "none"
+    assert roomy.optim.max_grad_norm == 1.0
+
+
+def test_without_bitsandbytes_qlora_is_a_way_out() -> None:
+    with pytest.raises(NotPossibleError, match="once bitsandbytes is installed") as caught:
+        make_advice(large(), SKILLS)
+    assert "需先安装 bitsandbytes" in caught.value.text.zh
+
+
+def test_a_machine_in_words_is_told_what_it_needs() -> None:
+    found = large()
+    described = found.machine.model_copy(update={"described": True})
+    advice = make_advice(on(described, found), SKILLS)
+    assert advice.plan.params["quantization"] == "nf4"
+    assert "needs the package bitsandbytes" in advice.why["params.quantization"].reason.en
+    assert "not installed" not in said(advice)
+
+
+def test_qlora_asked_for_on_another_method_brings_lora() -> None:
+    advice = revised(facts("laptop", skill="full-fine-tuning"), params__quantization="nf4")
+    assert advice.plan.skill == "lora"
+    assert "on a CPU" in said(advice)
+    with pytest.raises(NotPossibleError, match="cannot be trained"):
+        revised(facts("rig", "135m"), skill="full-fine-tuning", params__quantization="nf4")
+    with pytest.raises(NotPossibleError, match="not split over GPUs"):
+        revised(facts("4xa100"), params__quantization="nf4", launch__sharding="fsdp2")
 
 
 def test_trackers_compilation_and_determinism_come_only_when_asked_for() -> None:

@@ -147,7 +147,7 @@ def test_another_skill_gives_another_plan_and_keeps_what_was_asked() -> None:
         PlanChange.set(skill="layer-freezing"),
     )
     assert advice.plan.skill == "layer-freezing"
-    assert set(advice.plan.params) == {"train_last", "train_embeddings", "train_head"}
+    assert set(advice.plan.params) == set(SKILLS.get("layer-freezing").params.model_fields)
     assert advice.plan.optim.epochs == 2
     assert advice.plan.optim.learning_rate == 1e-4
     assert advice.plan.name == "support-bot"

@@ -128,7 +128,7 @@ EXAMPLES = [
         "lora-fused-loss",
         QWEN_7B,
         lora(QWEN_7B),
-        {"micro_batch": 4, "length": 1024, "checkpointing": True, "fused_loss": True},
+        {"micro_batch": 4, "length": 1024, "checkpointing": True, "loss": {"fused": True}},
         (14.336, 0.301, 0.150, 0.766, 1.160, 1.498, 0, 16.823, "loss"),
     ),
     (
@@ -271,8 +271,60 @@ def test_dropout_and_eager_attention_cost_memory() -> None:
 
 def test_logits_are_made_only_where_loss_is() -> None:
     every = gib(QWEN_7B, lora(QWEN_7B), micro_batch=4, length=1024)
-    answers = gib(QWEN_7B, lora(QWEN_7B), micro_batch=4, length=1024, supervised=10)
+    few = {"supervised": 10}
+    answers = gib(QWEN_7B, lora(QWEN_7B), micro_batch=4, length=1024, loss=few)
     assert answers["loss"] == pytest.approx(every["loss"] * 40 / 1024)
+
+
+def test_the_tutors_loss_holds_its_logits_once() -> None:
+    """The gradient takes the place of 16-bit logits; four million at a time are in fp32."""
+    own = gib(QWEN_7B, lora(QWEN_7B), micro_batch=4, length=1024, loss={"own": True})
+    logits = 4 * 1024 * QWEN_7B.shape.vocab
+    assert own["loss"] * GIB == pytest.approx(2 * logits + 12 * 2**22)
+
+
+def test_a_classifier_has_no_vocabulary() -> None:
+    plain = gib(QWEN_7B, lora(QWEN_7B), micro_batch=4, length=1024)
+    head = gib(QWEN_7B, lora(QWEN_7B), micro_batch=4, length=1024, loss={"classifier": True})
+    assert head["loss"] == 0
+    saved = (plain["weights"] - head["weights"]) * GIB
+    assert saved == pytest.approx(2 * QWEN_7B.shape.vocab * QWEN_7B.shape.hidden)
+    tied = gib(SMOLLM2, lora(SMOLLM2), loss={"classifier": True})
+    assert tied["weights"] == gib(SMOLLM2, lora(SMOLLM2))["weights"], (
+        "the embedding is needed anyway"
+    )
+
+
+@pytest.mark.parametrize(("bits", "each"), [("nf4", 0.5625), ("nf4-double", 0.516), ("int8", 1.0)])
+def test_quantised_weights_take_so_many_bytes(bits: str, each: float) -> None:
+    """Linear layers are packed; embedding and head stay in 16 bits, and one layer at a time is unpacked."""
+    footprint = lora(QWEN_7B, frozen_bits=bits)
+    found = gib(QWEN_7B, footprint, loss={"own": True})
+    tables = 2 * QWEN_7B.shape.vocab * QWEN_7B.shape.hidden
+    linear = QWEN_7B.parameters.total - tables
+    expected = each * linear + 2 * tables + 4 * footprint.trainable
+    assert found["weights"] * GIB == pytest.approx(expected, rel=0.01)
+    assert found["dequantised"] * GIB == 2 * QWEN_7B.shape.hidden * QWEN_7B.shape.intermediate
+
+
+def test_fused_experts_stay_in_16_bits() -> None:
+    plain = gib(V2_LITE, lora(V2_LITE, 16, "attention"))["weights"]
+    packed = gib(V2_LITE, lora(V2_LITE, 16, "attention", frozen_bits="nf4-double"))["weights"]
+    assert packed > 0.9 * plain
+
+
+def test_a_compiled_model_keeps_less() -> None:
+    plain, fused = (
+        gib(QWEN_7B, lora(QWEN_7B), length=2048, compiled=compiled) for compiled in (False, True)
+    )
+    assert fused["activations"] == pytest.approx(0.72 * plain["activations"])
+
+
+def test_flash_and_flex_need_no_mask() -> None:
+    masked = {"micro_batch": 2, "length": 2048, "masked": True}
+    plain = gib(QWEN_7B, lora(QWEN_7B), attention="sdpa", **masked)["activations"]
+    for kernel in ("flash", "flex"):
+        assert gib(QWEN_7B, lora(QWEN_7B), attention=kernel, **masked)["activations"] < plain
 
 
 def test_foreach_makes_a_temporary_of_all_states() -> None:
