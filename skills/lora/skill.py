@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -41,6 +41,8 @@ class Params(Contract):
     """Learn direction and size apart (DoRA): a little better at low rank, slower."""
     rslora: bool = False
     """Scale by alpha / sqrt(r) instead of alpha / r: steadier at high rank."""
+    quantization: Literal["none", "nf4", "int8"] = "none"
+    """Hold the frozen weights in 4 bits (nf4: QLoRA) or 8 (int8): less memory, slower steps; needs bitsandbytes."""
 
 
 def check(facts: Facts, params: Params) -> list[Finding]:
@@ -84,7 +86,8 @@ def check(facts: Facts, params: Params) -> list[Finding]:
 
 def footprint(model: ModelFacts, params: Params) -> Footprint:
     """Return which weights move."""
-    return lora_footprint(model, params.r, params.targets, dropout=params.dropout)
+    bits = "nf4-double" if params.quantization == "nf4" else params.quantization
+    return lora_footprint(model, params.r, params.targets, dropout=params.dropout, frozen_bits=bits)
 
 
 def build(plan: Plan, folder: Path) -> Job:
@@ -110,6 +113,7 @@ def suggest(facts: Facts) -> tuple[Params, dict[str, Why]]:
         "params.targets": _why_targets(facts.model, experts),
         "params.dora": _why_dora(),
         "params.rslora": _why_rslora(),
+        "params.quantization": _why_quantization(),
     }
 
 
@@ -260,5 +264,20 @@ def _why_rslora() -> Why:
         alternative=Text(
             en="On from rank 64 upwards; then lower alpha, since the scale becomes alpha / sqrt(r).",
             zh="秩在 64 以上时可打开；此时缩放变为 alpha / sqrt(r)，要相应降低 alpha。",
+        ),
+    )
+
+
+def _why_quantization() -> Why:
+    return Why(
+        reason=Text(
+            en="Off: the frozen weights stay as they are, which is fastest and loses nothing.",
+            zh="关闭：冻结的权重保持原样，速度最快，也没有精度损失。",
+        ),
+        card="qlora",
+        source="QLoRA (arXiv:2305.14314): 16-bit quality at a quarter of the weight memory, at slower steps",
+        alternative=Text(
+            en="'nf4' when the model does not fit otherwise: a quarter of the memory for the frozen weights.",
+            zh="模型放不下时用 'nf4'：冻结权重只占四分之一的显存。",
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from tutor_agent.core.contract import Contract
@@ -22,8 +23,7 @@ _FUSED = {
     "experts.gate_proj": "experts.gate_up_proj",
     "experts.up_proj": "experts.gate_up_proj",
 }
-
-
+_NORMS = ("input_layernorm", "post_attention_layernorm")
 FrozenBits = Literal["none", "nf4", "nf4-double", "int8"]
 
 
@@ -65,8 +65,12 @@ def freezing_footprint(
     *,
     train_embeddings: bool = False,
     train_head: bool = False,
+    train_modules: Sequence[str] = (),
 ) -> Footprint:
-    """Describe training of the last `train_last` blocks and the final normalisation."""
+    """Describe training of the last `train_last` blocks, the final normalisation and parts by name.
+
+    Named parts are counted above `train_last` blocks too when they lie there; the figure is an upper bound.
+    """
     shape = model.shape
     last = min(train_last, shape.layers)
     weights = sum(
@@ -77,11 +81,38 @@ def freezing_footprint(
     table = shape.vocab * shape.hidden
     embedding = train_embeddings or (train_head and shape.tied)
     weights += table * (embedding + (train_head and not shape.tied))
+    named, lowest = _named_parts(shape, train_modules)
     return Footprint(
         method="freezing",
-        trainable=min(weights, model.parameters.total),
+        trainable=min(weights + named, model.parameters.total),
         trained_layers=last,
-        reached_layers=shape.layers if embedding else last,
+        reached_layers=shape.layers if embedding else max(last, shape.layers - lowest),
+    )
+
+
+def _named_parts(shape: Shape, names: Sequence[str]) -> tuple[int, int]:
+    """Return the weights of the named parts, and the lowest block that has one."""
+    attentive = set(resolve_targets(shape, "attention"))
+    weights, lowest = 0, shape.layers
+    for i in range(shape.layers):
+        kinds = [
+            (["layers", str(i), "self_attn" if x.name in attentive else "mlp", x.name], x.weights)
+            for x in block_at(shape, i)
+        ]
+        norms = [(["layers", str(i), norm], shape.hidden) for norm in _NORMS]
+        found = [
+            size for path, size in (*kinds, *norms) if any(_fits(path, name) for name in names)
+        ]
+        if found:
+            weights, lowest = weights + sum(found), min(lowest, i)
+    return weights, lowest
+
+
+def _fits(path: Sequence[str], name: str) -> bool:
+    wanted = name.split(".")
+    return any(
+        all(fnmatchcase(have, want) for have, want in zip(path[i:], wanted, strict=False))
+        for i in range(len(path) - len(wanted) + 1)
     )
 
 

@@ -18,6 +18,7 @@ from tutor_agent.core.contract import Contract
 from tutor_agent.core.errors import InvalidPlanError, NotPossibleError
 from tutor_agent.core.text import Text
 from tutor_agent.training.classifier import is_classifier
+from tutor_agent.training.quantised import Quantisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _EXPERT_TENSORS = {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj", "down_proj": "down_proj"}
+_LINEAR = {"Linear", "Linear4bit", "Linear8bitLt"}
 _LAYER = re.compile(r"^(.*?layers)\.(\d+)\.(.+)$")
 
 
@@ -44,6 +46,8 @@ class LoraSettings(Contract):
     """Learn direction and size apart."""
     rslora: bool = False
     """Scale by alpha / sqrt(r)."""
+    quantization: Quantisation = "none"
+    """How the frozen weights are held: as they are, in 4 bits (nf4), or in 8 (int8)."""
 
 
 class Targets(NamedTuple):
@@ -171,11 +175,13 @@ def _parameters(
 
 
 def _linear_names(model: PreTrainedModel) -> set[str]:
-    """Return the plain linear layers inside the blocks; grouped and quantised kinds are left out."""
+    """Return the linear layers inside the blocks, packed ones too; grouped kinds are left out."""
     return {
         name
         for name, module in model.named_modules()
-        if type(module) is torch.nn.Linear and _LAYER.match(name)
+        if isinstance(module, torch.nn.Linear)
+        and type(module).__name__ in _LINEAR
+        and _LAYER.match(name)
     }
 
 

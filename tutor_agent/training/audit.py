@@ -81,5 +81,8 @@ def refuse_pointless(audit: TrainableAudit, *, router_allowed: bool) -> None:
 
 
 def _size(parameter: Any) -> int:
-    """Return the number of elements; ZeRO-3 keeps it beside an empty parameter."""
+    """Return the number of elements; ZeRO-3 keeps it beside an empty parameter, 4-bit weights beside theirs."""
+    packed = getattr(parameter, "quant_state", None)
+    if packed is not None:
+        return int(packed.shape.numel())
     return int(getattr(parameter, "ds_numel", parameter.numel()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -88,11 +90,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_model(
-    plan: Plan, folder: Path, dtype: torch.dtype, head: Head | None = None
+    plan: Plan, folder: Path, dtype: torch.dtype, head: Head | None = None, **loading: Any
 ) -> PreTrainedModel:
     """Load the weights in `folder` as `dtype`, all frozen; a skill then chooses what moves.
 
     With a `head` the model gives one score a class, from a new layer that moves whatever the skill chooses.
+    More keywords go to transformers as they are (how to pack frozen weights, see `quantised`).
 
     Raises:
         NotPossibleError: The attention kernel is not available here.
@@ -114,6 +117,7 @@ def load_model(
             dtype=dtype,
             attn_implementation=_ATTENTION[plan.model.attention],
             local_files_only=True,
+            **loading,
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise UnreadableError(
@@ -182,6 +186,38 @@ def train_top(model: PreTrainedModel, last: int, *, embeddings: bool, head: bool
     if head and not is_classifier(model):
         output: Any = model.get_output_embeddings()
         train_weights(output.parameters())
+
+
+def train_parts(model: PreTrainedModel, names: list[str]) -> None:
+    """Let the parts called `names` move: each is a module or a parameter, `*` standing for any piece.
+
+    A name fits from any of its pieces on: `norm`, `self_attn.o_proj`, `layers.3`, `layers.*.mlp`.
+
+    Raises:
+        NotPossibleError: A name fits nothing in this model.
+    """
+    parameters = dict(model.named_parameters())
+    for name in names:
+        wanted = name.split(".")
+        found = [p for path, p in parameters.items() if _has_part(path.split("."), wanted)]
+        if not found:
+            pieces = sorted({piece for path in parameters for piece in path.split(".")})
+            known = [piece for piece in pieces if not piece.isdigit()]
+            near = difflib.get_close_matches(wanted[-1], known, n=3) or known
+            raise NotPossibleError(
+                f"params.train_modules names {name!r}, which is no part of this model. It has: {', '.join(near)}.",
+                f"params.train_modules 中的 {name!r} 不是该模型的部件。可用：{'、'.join(near)}。",
+            )
+        train_weights(found)
+
+
+def _has_part(path: list[str], wanted: list[str]) -> bool:
+    """Return whether the pieces `wanted` stand side by side in `path`."""
+    size = len(wanted)
+    return any(
+        all(fnmatchcase(have, want) for have, want in zip(path[i : i + size], wanted, strict=True))
+        for i in range(len(path) - size + 1)
+    )
 
 
 def dtype_on_disk(folder: Path) -> torch.dtype:

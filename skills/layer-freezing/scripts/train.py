@@ -24,6 +24,7 @@ from tutor_agent.training.model import (  # noqa: E402
     load_tokenizer,
     precision_of,
     settle_frozen,
+    train_parts,
     train_top,
 )
 from tutor_agent.training.session import (  # noqa: E402
@@ -44,6 +45,8 @@ class FreezingSettings(Contract):
     """Whether the input embedding moves."""
     train_head: bool = False
     """Whether the output head moves (one with the embedding where they are tied)."""
+    train_modules: list[str] = []
+    """Parts that move besides, by name."""
 
 
 def main() -> int:
@@ -67,6 +70,7 @@ def main() -> int:
             embeddings=settings.train_embeddings,
             head=settings.train_head,
         )
+        train_parts(model, settings.train_modules)
         settle_frozen(model, precision.weights)
         audit = audit_trainable(model)
         refuse_pointless(audit, router_allowed=True)

@@ -16,6 +16,7 @@ from tutor_agent.training.adapters import LoraSettings, adapter_names, add_adapt
 from tutor_agent.training.audit import audit_trainable, refuse_pointless  # noqa: E402
 from tutor_agent.training.entry import TrainingRun, read_options  # noqa: E402
 from tutor_agent.training.model import load_model, load_tokenizer, precision_of  # noqa: E402
+from tutor_agent.training.quantised import describe_packing, packed_loading  # noqa: E402
 from tutor_agent.training.session import (  # noqa: E402
     judge,
     make_trainer,
@@ -38,9 +39,12 @@ def main() -> int:
         data = prepare(run.plan, tokenizer)
         refuse_unlearnable(data.audit)
 
-        # Frozen weights, and adapters that move.
-        frozen = load_model(run.plan, options.model, precision.weights, data.head)
+        # Frozen weights, packed if the plan says so, and adapters that move.
+        loading = packed_loading(settings.quantization, run.plan, precision)
+        frozen = load_model(run.plan, options.model, precision.weights, data.head, **loading)
         model, notes = add_adapters(frozen, settings)
+        if loading:
+            notes.append(describe_packing(frozen, settings.quantization))
         audit = audit_trainable(model)
         refuse_pointless(audit, router_allowed=False)
 

@@ -1,0 +1,46 @@
+"""Tiny random models of every architecture that the product promises to train."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from tests.train import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DENSE: dict[str, Any] = {"num_key_value_heads": 2}
+_INDEXER: dict[str, Any] = {"index_n_heads": 2, "index_head_dim": 16, "index_topk": 8}
+_OWN: dict[str, dict[str, Any]] = {
+    **tiny.KINDS,
+    "qwen2": {**_DENSE, "tie_word_embeddings": False},
+    "qwen3": {**_DENSE, "head_dim": 8, "tie_word_embeddings": True},
+    "deepseek_v32": {**tiny.LATENT, "q_lora_rank": 16, **_INDEXER},
+}
+KINDS = tuple(_OWN)
+
+
+def save(folder: Path, kind: str) -> Path:
+    """Write a tiny model of `kind` with its tokenizer."""
+    torch.manual_seed(0)
+    tokens = tiny.tokenizer()
+    config = transformers.AutoConfig.for_model(
+        kind,
+        vocab_size=len(tokens),
+        bos_token_id=tokens.bos_token_id,
+        eos_token_id=tokens.eos_token_id,
+        pad_token_id=tokens.pad_token_id,
+        **{**tiny.BASE, **_OWN[kind]},
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return folder
+
+
+def without_gradient(kind: str, name: str) -> bool:
+    """Return whether the language-model loss does not reach a weight: it only picks what is attended to."""
+    return kind == "deepseek_v32" and bool(re.search(r"\.indexer\.", name))

@@ -1,0 +1,108 @@
+"""Frozen weights in 4 or 8 bits, for adapters on top of them (QLoRA), by bitsandbytes.
+
+It runs on CUDA and, slower, on a CPU. Only plain linear layers are packed: embeddings, norms, the head and
+the fused experts of a mixture stay as they are, and the audit of the run says how much that leaves.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from transformers import BitsAndBytesConfig
+
+from tutor_agent.core.errors import NotPossibleError
+from tutor_agent.core.text import Text
+
+if TYPE_CHECKING:
+    from tutor_agent.core.plan import Plan
+    from tutor_agent.training.model import Precision
+
+Quantisation = Literal["none", "nf4", "int8"]
+
+_BLOCK = 64
+"""Weights that share a scale; the CPU kernel of bitsandbytes takes whole blocks of a row only."""
+_PACKED = {"Linear4bit", "Linear8bitLt"}
+
+
+def packed_loading(kind: Quantisation, plan: Plan, precision: Precision) -> dict[str, Any]:
+    """Return what `from_pretrained` needs to pack the frozen weights while it reads them.
+
+    Raises:
+        NotPossibleError: bitsandbytes is not installed, or the plan shards the weights.
+    """
+    if kind == "none":
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise NotPossibleError(
+            f"params.quantization = {kind!r} needs the package bitsandbytes, which is not installed. Run "
+            "`pip install bitsandbytes`, or set it to 'none'.",
+            f"params.quantization = {kind!r} 需要安装 bitsandbytes。请运行 `pip install bitsandbytes`，或设为 'none'。",
+        )
+    if plan.launch.sharding != "none":
+        raise NotPossibleError(
+            f"params.quantization = {kind!r} does not go with launch.sharding = {plan.launch.sharding!r}: packed weights "
+            "are not split over processes here. Set one of them to 'none'.",
+            f"params.quantization = {kind!r} 不能与 launch.sharding = {plan.launch.sharding!r} 同时使用："
+            "此处不会把打包后的权重分到多个进程。请把其中一个设为 'none'。",
+        )
+    if kind == "int8":
+        config = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=precision.compute,
+        )
+    cuda = torch.cuda.is_available()
+    place = int(os.environ.get("LOCAL_RANK", "0")) if cuda else "cpu"
+    return {"quantization_config": config, "device_map": {"": place}}
+
+
+def describe_packing(model: torch.nn.Module, kind: Quantisation) -> Text:
+    """Say how much of `model` is packed.
+
+    Raises:
+        NotPossibleError: Nothing is, or a layer is too narrow for the 4-bit kernel of CPUs.
+    """
+    _refuse_narrow(model)
+    packed = plain = 0
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if type(module).__name__ in _PACKED:
+            packed += sum(_elements(p, module) for p in own)
+        else:
+            plain += sum(p.numel() for p in own)
+    share = packed / (packed + plain)
+    if not packed:
+        raise NotPossibleError(
+            f"params.quantization = {kind!r} packs no layer of {type(model).__name__}. Set it to 'none'.",
+            f"params.quantization = {kind!r} 在 {type(model).__name__} 上没有可打包的层。请设为 'none'。",
+        )
+    return Text(
+        en=f"{share:.0%} of the weights are held in {kind}; embeddings, norms, the head and fused experts are not.",
+        zh=f"{share:.0%} 的权重以 {kind} 存放；词嵌入、归一化、输出头和融合的专家权重除外。",
+    )
+
+
+def _refuse_narrow(model: torch.nn.Module) -> None:
+    for name, module in model.named_modules():
+        if type(module).__name__ != "Linear4bit" or torch.cuda.is_available():
+            continue
+        width = int(getattr(module, "in_features", _BLOCK))
+        if width % _BLOCK:
+            raise NotPossibleError(
+                f"params.quantization = 'nf4' needs layers whose width is a multiple of {_BLOCK} on a CPU; {name} has "
+                f"{width}. Use 'int8' or 'none'.",
+                f"在 CPU 上 params.quantization = 'nf4' 要求层宽是 {_BLOCK} 的倍数，而 {name} 的宽度是 {width}。"
+                "请用 'int8' 或 'none'。",
+            )
+
+
+def _elements(parameter: torch.nn.Parameter, module: Any) -> int:
+    if parameter.dim() == 1:
+        return parameter.numel()
+    return int(module.in_features) * int(module.out_features)
