@@ -19,6 +19,26 @@ _OWN: dict[str, dict[str, Any]] = {
     **tiny.KINDS,
     "qwen2": {**_DENSE, "tie_word_embeddings": False},
     "qwen3": {**_DENSE, "head_dim": 8, "tie_word_embeddings": True},
+    "deepseek_v4": {
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "q_lora_rank": 16,
+        "o_groups": 2,
+        "o_lora_rank": 8,
+        "moe_intermediate_size": 16,
+        "n_routed_experts": 4,
+        "n_shared_experts": 1,
+        "num_experts_per_tok": 2,
+        "layer_types": [
+            "heavily_compressed_attention",
+            "compressed_sparse_attention",
+            "compressed_sparse_attention",
+        ],
+        "mlp_layer_types": ["hash_moe", "moe", "moe"],
+        "sliding_window": 16,
+        "compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 8},
+        **_INDEXER,
+    },
     "deepseek_v32": {**tiny.LATENT, "q_lora_rank": 16, **_INDEXER},
 }
 KINDS = tuple(_OWN)
@@ -43,4 +63,4 @@ def save(folder: Path, kind: str) -> Path:
 
 def without_gradient(kind: str, name: str) -> bool:
     """Return whether the language-model loss does not reach a weight: it only picks what is attended to."""
-    return kind == "deepseek_v32" and bool(re.search(r"\.indexer\.", name))
+    return kind in {"deepseek_v32", "deepseek_v4"} and bool(re.search(r"\.indexer\.", name))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _EXPERT_TENSORS = {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj", "down_proj": "down_proj"}
+_PICKERS = r".*\.(indexer|compressor)\..*"
 _LINEAR = {"Linear", "Linear4bit", "Linear8bitLt"}
 _LAYER = re.compile(r"^(.*?layers)\.(\d+)\.(.+)$")
 
@@ -86,6 +87,7 @@ def add_adapters(model: PreTrainedModel, settings: LoraSettings) -> tuple[PeftMo
         lora_dropout=dropout,
         target_modules=list(targets.modules),
         target_parameters=list(targets.parameters) or None,
+        exclude_modules=_PICKERS if any(_picks(name) for name in _linear_names(model)) else None,
         use_dora=settings.dora,
         use_rslora=settings.rslora,
         # A classifier's new layer of scores is trained and saved in full beside the adapters.
@@ -196,15 +198,16 @@ def _fused_experts(model: PreTrainedModel) -> set[str]:
 
 def _in_attention(name: str) -> bool:
     path = name.split(".")
-    return any("attn" in part or "attention" in part for part in path[:-1]) and not any(
-        part in {"indexer", "compressor"} for part in path
-    )
+    return any("attn" in part or "attention" in part for part in path[:-1]) and not _picks(name)
 
 
 def _is_router(name: str) -> bool:
-    return name.endswith((".gate", ".router", ".shared_expert_gate")) or any(
-        part in {"indexer", "compressor"} for part in name.split(".")
-    )
+    return name.endswith((".gate", ".router", ".shared_expert_gate")) or _picks(name)
+
+
+def _picks(name: str) -> bool:
+    """Return whether a layer only chooses what is attended to, which the loss does not reach."""
+    return bool(re.fullmatch(_PICKERS, name))
 
 
 def _short(names: Iterable[str]) -> tuple[str, ...]:

@@ -115,7 +115,7 @@ def load_model(
             folder,
             config=config,
             dtype=dtype,
-            attn_implementation=_ATTENTION[plan.model.attention],
+            attn_implementation=_attention(plan, kind, config),
             local_files_only=True,
             **loading,
         )
@@ -131,6 +131,14 @@ def load_model(
     if head is not None:
         train_scores(model)
     return model
+
+
+def _attention(plan: Plan, kind: Any, config: Any) -> str:
+    """Return the attention kernel; `sdpa` means the plain one for classes that have no other (DeepSeek V4)."""
+    asked = _ATTENTION[plan.model.attention]
+    found = kind._model_mapping.get(type(config), None)
+    knows_sdpa = getattr(found, "_supports_sdpa", True)
+    return "eager" if asked == "sdpa" and not knows_sdpa else asked
 
 
 def train_weights(parameters: Iterable[torch.nn.Parameter]) -> None:
