@@ -71,7 +71,7 @@ def test_the_tasks_own_metric_comes_first_and_knows_its_direction(tmp_path: Path
         said.en
         == "By ROUGE-L, the measure of this task, it is better: 11.0% → 31.0%, over 64 answers."
     )
-    assert "ROUGE-L，变好了" in said.zh
+    assert "“ROUGE-L”，变好了" in said.zh
     lines = "\n".join(result_lines(view, "en"))
     assert "11.0% → 31.0% ✓" in lines
     assert "20.0% → 10.0% ✗" in lines

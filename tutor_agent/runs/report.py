@@ -68,15 +68,15 @@ _BETTER = Text(
 _METRIC = {
     "better": Text(
         en="By {metric}, the measure of this task, it is better: {before} → {after}{rows}.",
-        zh="按本任务的指标{metric}，变好了：{before} → {after}{rows}。",
+        zh="按本任务的指标“{metric}”，变好了：{before} → {after}{rows}。",
     ),
     "worse": Text(
         en="By {metric}, the measure of this task, it is worse: {before} → {after}{rows}.",
-        zh="按本任务的指标{metric}，变差了：{before} → {after}{rows}。",
+        zh="按本任务的指标“{metric}”，变差了：{before} → {after}{rows}。",
     ),
     "same": Text(
         en="By {metric}, the measure of this task, nothing changed: {before}{rows}.",
-        zh="按本任务的指标{metric}，没有变化：{before}{rows}。",
+        zh="按本任务的指标“{metric}”，没有变化：{before}{rows}。",
     ),
 }
 _OVER = Text(en=", over {count} answers", zh="（{count} 条回答）")

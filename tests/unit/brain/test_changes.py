@@ -69,6 +69,7 @@ SETS = [
     ("改回随机分批", {"data.batching": "random"}),
     ("设为可复现", {"optim.deterministic": True}),
     ("make the run reproducible", {"optim.deterministic": True}),
+    ("lr 1e-4, reproducible", {"optim.learning_rate": 1e-4, "optim.deterministic": True}),
     ("用 wsd 调度", {"optim.schedule": "warmup_stable_decay"}),
     ("warmup stable decay", {"optim.schedule": "warmup_stable_decay"}),
     ("用 QLoRA", {"params.quantization": "nf4"}),

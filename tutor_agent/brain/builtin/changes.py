@@ -78,6 +78,8 @@ class _Clause:
     words: str
     negated: bool
     numbers: tuple[Figure, ...]
+    listed: bool = False
+    """Whether there are other clauses beside it."""
 
 
 def find_changes(words: str) -> tuple[Entry, ...]:
@@ -123,7 +125,8 @@ _SETTING = re.compile(r"改|调|设|换|降|升|到|成|为|\b(?:set|make|change
 
 def _clauses(words: str) -> list[_Clause]:
     pieces = [piece for piece in _CLAUSE.split(words) if piece and piece.strip()]
-    return [_Clause(p, bool(_NEGATED.search(p)), tuple(figures(p))) for p in pieces]
+    listed = len(pieces) > 1
+    return [_Clause(p, bool(_NEGATED.search(p)), tuple(figures(p)), listed) for p in pieces]
 
 
 def _chosen(clause: _Clause) -> list[Entry]:
@@ -354,12 +357,17 @@ def _switched(clause: _Clause) -> list[Entry]:
         nearby = clause.words[max(0, item.start - 16) : item.end + 12]
         if _NEGATED.search(nearby) or re.search(r"\boff\b|\bfalse\b|关", nearby, re.I):
             entries.append(Entry(path=item.field.path, value=item.field.off))
-        elif _ON.search(nearby) or _MADE.search(nearby):
+        elif _ON.search(nearby) or _MADE.search(nearby) or _is_all(clause, item):
             entries.append(Entry(path=item.field.path, value=item.field.on))
     return entries
 
 
 _MADE = re.compile(r"[设改换变][为成]|保证|要求|\b(?:on|true|make|keep|be|must)\b", re.I)
+
+
+def _is_all(clause: _Clause, item: Named) -> bool:
+    """`LoRA on my rows, reproducible`: a switch that is a clause by itself, among others."""
+    return clause.listed and clause.words.strip() == clause.words[item.start : item.end]
 
 
 def _has_switch(field: Field) -> bool:

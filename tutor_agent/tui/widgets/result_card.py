@@ -83,7 +83,8 @@ def _metric_rows(view: RunView, words: Words) -> list[Row]:
             (metric.shown(metric.after), "bold $value"),
             (f"  {sign}", style),
         )
-        rows.append((words.of(metric.title), change))
+        title = words.of(metric.title)
+        rows.append((title[:1].upper() + title[1:], change))
     if rows and view.answered:
         rows.append(("", Content.styled(words("result.answered", count=view.answered), "$detail")))
     return rows
