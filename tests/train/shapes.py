@@ -64,3 +64,7 @@ def save(folder: Path, kind: str) -> Path:
 def without_gradient(kind: str, name: str) -> bool:
     """Return whether the language-model loss does not reach a weight: it only picks what is attended to."""
     return kind in {"deepseek_v32", "deepseek_v4"} and bool(re.search(r"\.indexer\.", name))
+
+
+MIXES_PACKED = ("deepseek_v32", "deepseek_v4")
+"""Architectures whose attention looks past the borders of packed samples; packing is refused for them."""

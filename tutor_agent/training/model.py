@@ -228,6 +228,26 @@ def _has_part(path: list[str], wanted: list[str]) -> bool:
     )
 
 
+def refuse_packing(model: torch.nn.Module) -> None:
+    """Check that packed samples stay apart in this architecture.
+
+    The indexer and the compressor of DeepSeek V3.2 and V4 choose among all tokens of a sequence, and
+    transformers shows them no border between samples (measured: losses differ by up to a per cent).
+
+    Raises:
+        NotPossibleError: They would read each other.
+    """
+    pieces = {piece for name, _ in model.named_modules() for piece in name.split(".")}
+    if pieces & {"indexer", "compressor"}:
+        name = type(model).__name__
+        raise NotPossibleError(
+            f"data.packing = true does not work with {name}: its sparse attention would look across packed samples. "
+            "Set data.packing to false; data.batching = 'by_length' saves padding instead.",
+            f"data.packing = true 不能用于 {name}：其稀疏注意力会越过打包样本的边界。请把 data.packing 设为 false；"
+            "可改用 data.batching = 'by_length' 来减少填充。",
+        )
+
+
 def dtype_on_disk(folder: Path) -> torch.dtype:
     """Return the precision in which the model in `folder` is stored, fp32 when it is not stated."""
     config = AutoConfig.from_pretrained(folder, local_files_only=True)

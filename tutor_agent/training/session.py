@@ -18,8 +18,8 @@ from tutor_agent.training.classifier import save_classes
 from tutor_agent.training.entry import TrainingRun, check_sharded
 from tutor_agent.training.guard import Guard
 from tutor_agent.training.judging import judge_now, names_of
-from tutor_agent.training.model import pad_id
-from tutor_agent.training.trackers import Trackers, refuse_missing
+from tutor_agent.training.model import pad_id, refuse_packing
+from tutor_agent.training.trackers import Trackers
 from tutor_agent.training.trainer import TutorTrainer, Watch
 
 if TYPE_CHECKING:
@@ -67,10 +67,13 @@ def make_trainer(
 ) -> TutorTrainer:
     """Put model, data and everything that watches over them into a trainer."""
     plan = run.plan
-    refuse_missing(plan)
+    if plan.trackers and run.place.rank == 0:
+        run.recorder.tell(Trackers(run.options.run, plan, step=_step_of(run.options.resume)))
     pad = pad_id(tokenizer)
     # The score of a class is read off at the end of a row, so each text has its own.
     packed = plan.data.packing and data.head is None
+    if packed:
+        refuse_packing(model)
     items = (
         pack(data.train, plan.data.max_length, plan.optim.seed) if packed else one_each(data.train)
     )
@@ -107,8 +110,6 @@ def make_trainer(
         processing_class=tokenizer,
         callbacks=callbacks,
     )
-    if plan.trackers and run.place.rank == 0:
-        run.recorder.tell(Trackers(run.options.run, plan))
     run.started(trainer, tokens_in_epoch=filled.tokens)
     return trainer
 
