@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tutor_agent.advise.data_fields import cannot_pack
 from tutor_agent.advise.fit import SMALL_STATES
 from tutor_agent.advise.kernels import (
     FLASH_PACKAGE,
@@ -42,7 +43,7 @@ def combination_dangers(plan: Plan, machine: Machine, model: ModelFacts) -> Iter
     yield from _idle_kernels(plan, machine, model)
     yield from _metric_dangers(plan)
     for name in plan.trackers:
-        if name in _SENDING:
+        if name in _SENDING and (machine.described or name in machine.packages):
             yield Text(
                 en=f"trackers: {name} sends figures and settings to its server; set {_SENDING[name]} to keep them here.",
                 zh=f"trackers：{name} 会把指标和配置发送到其服务器；想留在本机，请设置 {_SENDING[name]}。",
@@ -153,6 +154,13 @@ def _idle_kernels(plan: Plan, machine: Machine, model: ModelFacts) -> Iterator[T
             en=f"model.liger: liger-kernel has no fused modules for {model.model_type or 'this model'}; it brings nothing. Set it "
             "to false.",
             zh=f"model.liger：liger-kernel 没有为 {model.model_type or '该模型'} 提供融合模块，打开也没有作用。请设为 false。",
+        )
+    if plan.data.packing and cannot_pack(model):
+        yield Text(
+            en=f"data.packing does not work with {model.name}: its sparse attention would look across packed samples, so the run "
+            "would stop at its start. Set data.packing to false, and data.batching to 'by_length'.",
+            zh=f"data.packing 不能用于 {model.name}：其稀疏注意力会越过拼接样本的边界，训练一开始就会停下。"
+            "请把 data.packing 设为 false，data.batching 设为 'by_length'。",
         )
     bits = plan.params.get("quantization", "none")
     if bits != "none" and not machine.accelerators:

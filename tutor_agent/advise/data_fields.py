@@ -12,6 +12,8 @@ from tutor_agent.advise.situation import Field, Fields, Situation, because
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from tutor_agent.core.facts import ModelFacts
+
 HELD_OUT_ROWS = 1000
 _LONGEST_ON_CPU = 512
 _LONGEST_ON_GPU = 4096
@@ -20,6 +22,7 @@ _PIECE_OF_TEXT = 1024
 _SPARE_FOR_ESTIMATES = 1.15
 _USUAL_BATCH = 4
 _MUCH_PADDING = 0.15
+_UNPACKABLE = frozenset({"deepseek_v32", "deepseek_v4"})
 
 
 def data_fields(situation: Situation) -> Fields:
@@ -89,13 +92,18 @@ def usual_max_length(situation: Situation) -> int:
 
 def usual_packing(situation: Situation, max_length: int) -> bool:
     """Return whether samples are joined: text always, short samples when enough sequences remain."""
+    if usual_head(situation) == "classifier" or cannot_pack(situation.facts.model):
+        return False
     if situation.task == "pretraining":
         return True
-    if usual_head(situation) == "classifier":
-        return False
     mean = situation.lengths.mean(max_length)
     sequences = situation.facts.data.rows * mean / max_length
     return mean < 0.5 * max_length and sequences >= _PACK_FROM
+
+
+def cannot_pack(model: ModelFacts) -> bool:
+    """Return whether packed samples would read each other: sparse attention chooses among all tokens."""
+    return model.model_type in _UNPACKABLE
 
 
 def holdout_share(rows: int) -> float:
@@ -231,7 +239,13 @@ def _packing(situation: Situation, max_length: int) -> Field:
     text = situation.task == "pretraining"
     sequences = math.ceil(rows * mean / max_length)
     value = usual_packing(situation, max_length)
-    if text:
+    if cannot_pack(situation.facts.model):
+        reason = (
+            "Off: the sparse attention of this model chooses among all tokens of a sequence, and would look across packed "
+            "samples.",
+            "关闭：该模型的稀疏注意力在整条序列的词元中挑选，会越过拼接样本的边界。",
+        )
+    elif text:
         reason = (
             "Text is joined to full sequences, so that no place is wasted on padding.",
             "把文本拼成满长序列，不浪费在填充上。",

@@ -19,7 +19,12 @@ from tests.unit.estimate.known import (
 )
 from tutor_agent.core.facts import Facts, Goal
 
-EQUIPPED = {"bitsandbytes": "0.50.2", "flash-attn": "2.8.3", "liger-kernel": "0.8.4"}
+EQUIPPED = {
+    "bitsandbytes": "0.50.2",
+    "flash-attn": "2.8.3",
+    "liger-kernel": "0.8.4",
+    "wandb": "0.22",
+}
 RIG = RTX_3090.model_copy(
     update={
         "accelerators": (RTX_3090.accelerators[0].model_copy(update={"capability": "8.6"}),),

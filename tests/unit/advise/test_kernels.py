@@ -145,6 +145,17 @@ def test_batches_follow_the_lengths() -> None:
     assert make_advice(facts("3090", "135m", "20k"), SKILLS).plan.data.packing
 
 
+def test_sparse_attention_is_never_packed() -> None:
+    found = facts("8xh100", "7b", "20k")
+    assert make_advice(found, SKILLS).plan.data.packing
+    sparse = found.model.model_copy(update={"model_type": "deepseek_v32"})
+    found = found.model_copy(update={"model": sparse})
+    advice = make_advice(found, SKILLS)
+    assert not advice.plan.data.packing
+    assert "look across packed" in advice.why["data.packing"].reason.en
+    assert "would stop at its start" in said(revised(found, data__packing=True))
+
+
 def test_many_classes_get_a_head_of_their_own() -> None:
     few, many = make_advice(classes(4), SKILLS), make_advice(classes(60), SKILLS)
     assert few.plan.model.head == "language_model"
@@ -216,7 +227,7 @@ def test_what_cannot_go_together_is_refused(
         ("3090", {"optim__optimizer": "adamw_8bit"}, "pip install bitsandbytes"),
         ("4xa100", {"launch__sharding": "zero3"}, "pip install deepspeed"),
         ("laptop", {"trackers": ["swanlab"]}, "pip install swanlab"),
-        ("laptop", {"trackers": ["wandb"]}, "WANDB_MODE=offline"),
+        ("rig", {"trackers": ["wandb"]}, "WANDB_MODE=offline"),
         ("laptop", {"model__compile": True}, "takes minutes"),
         ("3090", {"model__compile": True}, "without data.packing"),
         ("laptop", {"evaluation__generated_rows": 0}, "cannot be measured"),
