@@ -159,7 +159,7 @@ def _idle_kernels(plan: Plan, machine: Machine, model: ModelFacts) -> Iterator[T
         yield Text(
             en=f"data.packing does not work with {model.name}: its sparse attention would look across packed samples, so the run "
             "would stop at its start. Set data.packing to false, and data.batching to 'by_length'.",
-            zh=f"data.packing 不能用于 {model.name}：其稀疏注意力会越过拼接样本的边界，训练一开始就会停下。"
+            zh=f"data.packing 不能用于 {model.name}：其稀疏注意力会越过打包样本的边界，训练一开始就会停下。"
             "请把 data.packing 设为 false，data.batching 设为 'by_length'。",
         )
     bits = plan.params.get("quantization", "none")
@@ -179,7 +179,7 @@ def _idle_kernels(plan: Plan, machine: Machine, model: ModelFacts) -> Iterator[T
         yield Text(
             en="model.compile without data.packing: every new length may be compiled anew, for minutes each. Turn packing on, or "
             "compile off.",
-            zh="打开了 model.compile 却没有打开 data.packing：每遇到新的长度都可能重新编译几分钟。请打开拼接，或关闭编译。",
+            zh="打开了 model.compile 却没有打开 data.packing：每遇到新的长度都可能重新编译几分钟。请打开打包，或关闭编译。",
         )
 
 

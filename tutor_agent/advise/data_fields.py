@@ -243,12 +243,12 @@ def _packing(situation: Situation, max_length: int) -> Field:
         reason = (
             "Off: the sparse attention of this model chooses among all tokens of a sequence, and would look across packed "
             "samples.",
-            "关闭：该模型的稀疏注意力在整条序列的词元中挑选，会越过拼接样本的边界。",
+            "关闭：该模型的稀疏注意力在整条序列的词元中挑选，会越过打包样本的边界。",
         )
     elif text:
         reason = (
             "Text is joined to full sequences, so that no place is wasted on padding.",
-            "把文本拼成满长序列，不浪费在填充上。",
+            "把文本打包成满长序列，不浪费在填充上。",
         )
     elif usual_head(situation) == "classifier":
         reason = (
@@ -259,13 +259,13 @@ def _packing(situation: Situation, max_length: int) -> Field:
         reason = (
             f"Samples fill {mean / max_length:.0%} of a sequence on average; joined without cross-talk they still make "
             f"{sequences} sequences.",
-            f"样本平均只占序列的 {mean / max_length:.0%}；互不干扰地拼接后仍有 {sequences} 条序列。",
+            f"样本平均只占序列的 {mean / max_length:.0%}；互不干扰地打包后仍有 {sequences} 条序列。",
         )
     else:
         reason = (
             f"Off: {rows} rows would shrink to about {sequences} sequences, and so to too few steps; padding to the "
             "batch's longest sample wastes little.",
-            f"关闭：{rows} 行拼接后只剩约 {sequences} 条序列，步数会太少；只填充到批内最长样本，浪费不大。",
+            f"关闭：{rows} 行打包后只剩约 {sequences} 条序列，步数会太少；只填充到批内最长样本，浪费不大。",
         )
     return Field(
         value,
@@ -293,7 +293,7 @@ def _batching(situation: Situation, max_length: int) -> Field:
     if packed:
         reason = (
             "Packed sequences are all full, so nothing is left to sort.",
-            "拼接后的序列都是满的，无需按长度分批。",
+            "打包后的序列都是满的，无需按长度分批。",
         )
     elif value == "by_length":
         reason = (
@@ -314,7 +314,7 @@ def _batching(situation: Situation, max_length: int) -> Field:
             card="padding-and-packing",
             other=(
                 "'by_length' when lengths vary and packing is off; 'random' when length goes with difficulty.",
-                "长短不一且不拼接时用 'by_length'；若长度与难度相关，用 'random'。",
+                "长短不一且不打包时用 'by_length'；若长度与难度相关，用 'random'。",
             ),
         ),
     )

@@ -71,7 +71,7 @@ def _attention(situation: Situation) -> Field:
         reason = (
             "flash-attn is installed and the GPU can use it: packed or long samples need no mask there, so neither the "
             "mask nor repeated keys take memory.",
-            "已安装 flash-attn 且显卡支持：拼接或较长的样本无需掩码，掩码和重复的键值都不再占显存。",
+            "已安装 flash-attn 且显卡支持：打包或较长的样本无需掩码，掩码和重复的键值都不再占显存。",
         )
         other = (
             "'sdpa' when flash-attn reports an error; the result is the same up to rounding.",
@@ -85,7 +85,7 @@ def _attention(situation: Situation) -> Field:
         other = (
             "'flash' on Ampere or newer with flash-attn installed, for packed or long samples; 'flex' does the same from "
             "PyTorch alone, on a GPU.",
-            "在 Ampere 及更新的显卡上装有 flash-attn、且样本经过拼接或很长时可用 'flash'；'flex' 只靠 PyTorch 就能做到，需要 GPU。",
+            "在 Ampere 及更新的显卡上装有 flash-attn、且样本经过打包或很长时可用 'flash'；'flex' 只靠 PyTorch 就能做到，需要 GPU。",
         )
     return Field(
         value,
@@ -165,7 +165,7 @@ def _compile(situation: Situation) -> Field:
             card="torch-compile",
             other=(
                 "On for GPU runs of hours with packed samples, whose shape never changes: about a quarter faster.",
-                "样本拼接后形状固定、且要在 GPU 上跑几个小时时可打开，约快四分之一。",
+                "样本打包后形状固定、且要在 GPU 上跑几个小时时可打开，约快四分之一。",
             ),
         ),
     )
