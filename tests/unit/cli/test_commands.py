@@ -133,3 +133,48 @@ def test_explain_and_skills_and_check(workspace: Path, capsys: pytest.CaptureFix
     assert run(["skills", "--json"]) == 0
     assert run(["check"]) == 0
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (("--quantization", "nf4"), "weights"),
+        (("--quantization", "int8"), "weights"),
+        (("--head", "classifier"), "loss"),
+        (("--liger",), "loss"),
+        (("--no-gradient-checkpointing", "--compile"), "activations"),
+    ],
+)
+def test_an_estimate_knows_what_saves_memory(
+    flags: tuple[str, ...], part: str, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", "deepseek-ai/deepseek-llm-7b-base", "--machine", "1xA100-80G")
+    base = ["estimate", *model, "--json", *(f for f in flags if "checkpointing" in f)]
+    assert run(base) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert run([*base, *flags]) == 0
+    lean = json.loads(capsys.readouterr().out)
+    assert lean["parts"][part] < plain["parts"][part]
+    assert lean["peak_gib_per_gpu"]["expected"] < plain["peak_gib_per_gpu"]["expected"]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("head", "liger", "compile", "attention", "batching", "deterministic", "schedule"),
+        *("generated_rows", "max_new_tokens", "metrics", "trackers", "quantization"),
+    ],
+)
+def test_why_answers_for_every_kernel_and_measure(
+    field: str, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["plan", "--model", MODEL, "--data", "rows.csv", "-o", "plan.yaml"]
+    assert run([*arguments, "--set", "params.quantization=nf4", "--set", 'trackers=["wandb"]']) == 0
+    capsys.readouterr()
+    assert run(["why", "plan.yaml", field, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["field"].endswith(field)
+    assert found["reason"]["zh"]
+    assert found["source"]
+    assert found["alternative"]["zh"]
+    assert found["card"]

@@ -65,11 +65,18 @@ def named_values(words: str) -> list[Named]:
 
 def field_in_question(words: str) -> str | None:
     """Return the field that a question is about: by its name, else by one of its values."""
-    found = named_fields(words)
+    values = [item for item in named_values(words) if item.field.path not in _SAID_OF_MUCH]
+    found = [item for item in named_fields(words) if not any(_covers(v, item) for v in values)]
     if found:
         return max(found, key=lambda item: item.end - item.start).field.path
-    values = [item for item in named_values(words) if item.field.path not in _SAID_OF_MUCH]
     return values[0].field.path if values else None
+
+
+def _covers(value: Named, name: Named) -> bool:
+    """Whether a name is only part of a value: the length in `按长度分批`."""
+    return (value.start <= name.start and name.end < value.end) or (
+        value.start < name.start and name.end <= value.end
+    )
 
 
 def vocabulary() -> frozenset[str]:
