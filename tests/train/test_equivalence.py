@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.train import sharded_on_cpu, tiny
+from tutor_agent.core.checkpoints import faults_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,3 +94,6 @@ def test_the_cut_changes_nothing(
         assert other.number("loss") == pytest.approx(one.number("loss"), abs=LARGEST)
     (audit,), (same,) = tiny.events(reference, "audit"), tiny.events(run, "audit")
     assert same.payload["trainable"] == audit.payload["trainable"]
+    world = 2 if "launch__processes" in CUTS[cut] else 1
+    assert faults_of(run / "checkpoints" / "checkpoint-6", world_size=world) == []
+    assert tiny.weights(run / "result").keys() >= tiny.weights(reference / "result").keys()

@@ -176,7 +176,12 @@ def train_here(
 
 
 def start_ranks(
-    run: Path, model_folder: Path, ranks: int, *, through: str | None = None
+    run: Path,
+    model_folder: Path,
+    ranks: int,
+    *,
+    through: str | None = None,
+    resume: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a training script on several processes of this machine, if wanted `through` another."""
     skill = Plan.load(run / "plan.yaml").skill
@@ -184,6 +189,7 @@ def start_ranks(
     command += ["--nproc-per-node", str(ranks), "--", *([through] if through else [])]
     command += [str(script(skill))]
     command += ["--run", str(run), "--model", str(model_folder)]
+    command += ["--resume", str(resume)] if resume else []
     root = Path(__file__).resolve().parents[2]
     environment = {
         **os.environ,
