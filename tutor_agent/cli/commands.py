@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tutor_agent import __version__
-from tutor_agent.cli import planning, running, talking
+from tutor_agent.cli import migrating, planning, running, talking
 from tutor_agent.cli.output import Output
 from tutor_agent.cli.state import State
 from tutor_agent.core.errors import TutorError
@@ -62,6 +62,6 @@ def tutor(
     return open_app(context, plain=plain, resume=resume, session=session, language=lang)
 
 
-for module in (talking, planning, running):
+for module in (talking, planning, migrating, running):
     for command in module.COMMANDS:
         tutor.add_command(command)

@@ -161,6 +161,26 @@ def near_models(name: str, limit: int = 5) -> list[str]:
     return [model.id for model in ranked[:limit] if nearness(model) > 0.5]
 
 
+def mended_model(name: str) -> tuple[str | None, list[str]]:
+    """Return the model that a name which does not exist must mean, if any, and the ids that resemble it.
+
+    It is meant when the same owner has it and every part of the name occurs in it; of several such the base model is taken.
+    """
+    near, wanted = near_models(name), _tokens(name.split("/")[-1])
+    owner = name.split("/")[0].lower() if "/" in name else None
+    meant = [
+        model_id
+        for model_id in near
+        if owner in {None, model_id.split("/")[0].lower()}
+        and wanted <= _tokens(model_id.split("/")[-1])
+    ]
+    if not any(token[-1:] in "bm" and token[:1].isdigit() for token in wanted):
+        return None, near
+    return next(
+        (each for each in meant if "base" in _tokens(each)), meant[0] if meant else None
+    ), near
+
+
 def _closest(wanted: frozenset[str], models: tuple[CatalogueModel, ...]) -> CatalogueModel | None:
     ranked: list[tuple[int, int, CatalogueModel]] = []
     for model in models:

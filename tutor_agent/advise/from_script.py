@@ -1,0 +1,392 @@
+"""What of an old script goes into a plan: each value with the line it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
+
+from tutor_agent.core.text import Text
+from tutor_agent.library.renamed import renamed_table
+from tutor_agent.probe.script_values import Given, Made, Rows, Unknown, is_plain
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from tutor_agent.core.plan import Task
+    from tutor_agent.probe.script import Script
+
+_NUMBERS: dict[str, tuple[str, type[int] | type[float], float]] = {
+    "per_device_train_batch_size": ("optim.micro_batch", int, 8),
+    "gradient_accumulation_steps": ("optim.accumulate", int, 1),
+    "learning_rate": ("optim.learning_rate", float, 5e-5),
+    "num_train_epochs": ("optim.epochs", float, 3),
+    "weight_decay": ("optim.weight_decay", float, 0),
+    "max_grad_norm": ("optim.max_grad_norm", float, 1),
+    "seed": ("optim.seed", int, 42),
+}
+_SWITCHES = {
+    "full_determinism": "optim.deterministic",
+    "torch_compile": "model.compile",
+    "use_liger_kernel": "model.liger",
+    "gradient_checkpointing": "launch.checkpointing",
+}
+_SCHEDULES = {
+    "linear": "linear",
+    "cosine": "cosine",
+    "constant": "constant",
+    "constant_with_warmup": "constant",
+    "warmup_stable_decay": "warmup_stable_decay",
+}
+_OPTIMIZERS = {
+    "adamw_torch": "adamw",
+    "adamw_torch_fused": "adamw",
+    "adamw_hf": "adamw",
+    "adamw_apex_fused": "adamw",
+    "adamw_8bit": "adamw_8bit",
+    "adamw_bnb_8bit": "adamw_8bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+    "adafactor": "adafactor",
+    "sgd": "sgd",
+}
+_ATTENTION = {
+    "flash_attention_2": "flash",
+    "flash_attention_3": "flash",
+    "flex_attention": "flex",
+    "sdpa": "sdpa",
+    "eager": "eager",
+}
+_TRACKERS = ("tensorboard", "wandb", "swanlab", "mlflow", "trackio")
+_LORA = {
+    "r": "params.r",
+    "lora_alpha": "params.alpha",
+    "lora_dropout": "params.dropout",
+    "target_modules": "params.targets",
+    "use_dora": "params.dora",
+    "use_rslora": "params.rslora",
+}
+_LORA_DEFAULTS = {"r": 8, "lora_alpha": 8, "lora_dropout": 0.0}
+_SFT_DEFAULTS = {"learning_rate": 2e-5}
+_SILENT = frozenset(
+    {
+        "output_dir", "logging_dir", "logging_steps", "logging_strategy", "overwrite_output_dir", "save_steps",
+        "save_strategy", "eval_steps", "eval_strategy", "save_total_limit", "load_best_model_at_end", "run_name",
+        "metric_for_best_model", "greater_is_better", "per_device_eval_batch_size", "warmup_steps", "warmup_ratio",
+        "lr_scheduler_type", "optim", "fp16", "bf16", "report_to", "max_steps", "do_train", "do_eval", "no_cuda",
+        "use_cpu", "group_by_length", "train_sampling_strategy", "max_length", "max_seq_length", "packing",
+        "dataset_text_field", "logging_first_step", "disable_tqdm", "remove_unused_columns", "save_safetensors",
+        "dataloader_num_workers", "dataloader_pin_memory", "log_level", "push_to_hub", "data_seed", "adafactor", "tf32",
+        "gradient_checkpointing_kwargs", "ddp_find_unused_parameters", "evaluation_strategy", "hub_model_id",
+        "predict_with_generate", "local_rank", "model_init_kwargs", "label_names", "deepspeed", "fsdp", "fsdp_config",
+    }
+)  # fmt: skip
+"""Arguments that are carried over elsewhere, or that a run of the tutor settles by itself."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A value of the script for one field of the plan."""
+
+    path: str
+    value: JsonValue
+    line: int | None = None
+    """Where the script says it; None for the library's default."""
+    default_of: str = ""
+    note: Text | None = None
+    """How the value was translated, when it is not the same number."""
+
+
+@dataclass
+class Carried:
+    """Everything that is carried over, and what could not be."""
+
+    fields: dict[str, Kept] = field(default_factory=dict[str, Kept])
+    unknown: dict[str, Unknown] = field(default_factory=dict[str, Unknown])
+    """Arguments whose value only running the script would tell."""
+    left: dict[str, Given] = field(default_factory=dict[str, Given])
+    """Arguments without a place in a plan."""
+
+    def keep(self, path: str, value: object, given: Given | None, note: Text | None = None) -> None:
+        """Keep one value."""
+        line = given.line if given else None
+        self.fields[path] = Kept(path, cast("JsonValue", value), line, note=note)
+
+    def move(self, path: str, value: str) -> None:
+        """Give a kept file another name."""
+        self.fields[path] = replace(self.fields[path], value=value)
+
+    def plain(self, name: str, given: Given | None) -> object | None:
+        """Return a readable value; note an unreadable one."""
+        if given is None or given.value is None:
+            return None
+        if is_plain(given.value):
+            return given.value
+        value = given.value
+        self.unknown[name] = value if isinstance(value, Unknown) else Unknown(name, given.line)
+        return None
+
+
+def carry_over(script: Script) -> Carried:
+    """Return the fields of the plan that the script decides."""
+    carried, given = Carried(), settings_of(script)
+    _numbers(carried, given, script)
+    _optimizing(carried, given)
+    _evaluating(carried, given, script)
+    _loading(carried, given, script)
+    _adapting(carried, script)
+    _reading(carried, given, script)
+    known = {*_NUMBERS, *_SWITCHES, *_SILENT}
+    carried.left.update({name: each for name, each in given.items() if name not in known})
+    return carried
+
+
+def settings_of(script: Script) -> dict[str, Given]:
+    """Return the training arguments under today's names."""
+    if script.arguments is None:
+        return {}
+    changed = renamed_table().argument_changes("TrainingArguments")
+    new = dict(changed.renamed) if changed else {}
+    same = {"evaluation_strategy", "per_gpu_train_batch_size", "per_gpu_eval_batch_size"}
+    named = script.arguments.named
+    found = {new[name] if name in same else name: given for name, given in named.items()}
+    if script.arguments.args:
+        found.setdefault("output_dir", script.arguments.args[0])
+    return found
+
+
+def skill_of(script: Script) -> str:
+    """Return the training skill that does what the script does."""
+    if script.lora is not None:
+        return "lora"
+    return "layer-freezing" if script.frozen is not None else "full-fine-tuning"
+
+
+def task_of(script: Script) -> Task | None:
+    """Return the task, when the script tells; else the columns of the data decide."""
+    if script.model is not None and "ForSequenceClassification" in script.model.name:
+        return "classification"
+    return "pretraining" if script.kind == "trainer" and script.text_column else None
+
+
+def _numbers(carried: Carried, given: dict[str, Given], script: Script) -> None:
+    complete = script.arguments is None or not script.arguments.open
+    sft = script.kind == "sft"
+    for name, (path, kind, usual) in _NUMBERS.items():
+        value = carried.plain(name, given.get(name))
+        if name not in given and complete:
+            default = _SFT_DEFAULTS.get(name, usual) if sft else usual
+            owner = script.arguments.last if script.arguments else "TrainingArguments"
+            carried.fields[path] = Kept(path, kind(default), default_of=owner)
+        elif (number := _number(value, kind)) is not None:
+            carried.keep(path, number, given[name])
+        elif value is not None:
+            carried.unknown[name] = Unknown(repr(value), given[name].line)
+    for name, path in _SWITCHES.items():
+        value = carried.plain(name, given.get(name))
+        if isinstance(value, bool):
+            carried.keep(path, value, given[name])
+
+
+def _number(value: object, kind: type[int] | type[float]) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return kind(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _optimizing(carried: Carried, given: dict[str, Given]) -> None:
+    steps = carried.plain("max_steps", given.get("max_steps"))
+    if isinstance(steps, int) and steps > 0:
+        carried.keep("optim.max_steps", steps, given["max_steps"])
+    _warming(carried, given)
+    name = carried.plain("lr_scheduler_type", given.get("lr_scheduler_type"))
+    if "lr_scheduler_type" not in given:
+        carried.fields["optim.schedule"] = Kept(
+            "optim.schedule", "linear", default_of="TrainingArguments"
+        )
+    elif name in _SCHEDULES:
+        carried.keep("optim.schedule", _SCHEDULES[str(name)], given["lr_scheduler_type"])
+    elif name is not None:
+        carried.left["lr_scheduler_type"] = given["lr_scheduler_type"]
+    name = carried.plain("optim", given.get("optim"))
+    if name in _OPTIMIZERS:
+        carried.keep("optim.optimizer", _OPTIMIZERS[str(name)], given["optim"])
+    elif name is not None:
+        carried.left["optim"] = given["optim"]
+    if given.get("adafactor") and given["adafactor"].value is True:
+        carried.keep("optim.optimizer", "adafactor", given["adafactor"])
+    by_length = given.get("group_by_length") or given.get("train_sampling_strategy")
+    if by_length is not None and by_length.value in {True, "group_by_length"}:
+        carried.keep("data.batching", "by_length", by_length)
+    trackers = carried.plain("report_to", given.get("report_to"))
+    if trackers is not None:
+        listed = [trackers] if isinstance(trackers, str) else cast("list[object]", trackers)
+        carried.keep("trackers", [name for name in listed if name in _TRACKERS], given["report_to"])
+
+
+def _warming(carried: Carried, given: dict[str, Given]) -> None:
+    for name in ("warmup_steps", "warmup_ratio"):
+        value = carried.plain(name, given.get(name))
+        if isinstance(value, int | float) and value > 0:
+            carried.keep("optim.warmup", float(value), given[name])
+            return
+    if "warmup_steps" not in carried.unknown and "warmup_ratio" not in carried.unknown:
+        first = given.get("warmup_steps") or given.get("warmup_ratio")
+        line = first.line if first else None
+        carried.fields["optim.warmup"] = Kept("optim.warmup", 0.0, line, "TrainingArguments")
+
+
+def _evaluating(carried: Carried, given: dict[str, Given], script: Script) -> None:
+    strategy = carried.plain("eval_strategy", given.get("eval_strategy")) or "no"
+    name, how = (
+        ("eval_steps", strategy)
+        if strategy != "no"
+        else ("save_steps", given_text(given, "save_strategy"))
+    )
+    value = carried.plain(name, given.get(name))
+    if how == "epoch":
+        _each_epoch(carried, given.get("eval_strategy") or given.get("save_strategy"))
+    elif isinstance(value, int | float) and value > 0:
+        carried.keep("evaluation.every", float(value), given[name])
+    best = carried.plain("load_best_model_at_end", given.get("load_best_model_at_end"))
+    if "load_best_model_at_end" not in carried.unknown:
+        given_best = given.get("load_best_model_at_end")
+        line = given_best.line if given_best else None
+        kept = Kept("evaluation.keep", "best" if best else "last", line, "TrainingArguments")
+        carried.fields["evaluation.keep"] = kept
+    stopping = script.find("EarlyStoppingCallback")
+    if stopping is None:
+        carried.fields["evaluation.early_stopping"] = Kept(
+            "evaluation.early_stopping", None, default_of="Trainer"
+        )
+        return
+    patience = stopping.get("early_stopping_patience", 0) or Given(1, stopping.line)
+    if isinstance(count := carried.plain("early_stopping_patience", patience), int):
+        carried.keep("evaluation.early_stopping", max(1, count), patience)
+
+
+def given_text(given: dict[str, Given], name: str) -> str:
+    """Return a setting as text, empty when absent."""
+    return str(given[name].value) if name in given else ""
+
+
+def _each_epoch(carried: Carried, given: Given | None) -> None:
+    """Translate "every epoch" into a share of the run."""
+    epochs = carried.fields.get("optim.epochs")
+    if epochs is None or "optim.max_steps" in carried.fields or not isinstance(epochs.value, float):
+        return
+    share = 1 / epochs.value if epochs.value > 1 else 0.5
+    note = Text(
+        en=f"once an epoch: {share:.3g} of the run"
+        if epochs.value > 1
+        else "once an epoch would be only at the very end here, so twice",
+        zh=f"每轮一次，即全程的 {share:.3g}"
+        if epochs.value > 1
+        else "每轮一次在这里只会在最后评估，因此改为两次",
+    )
+    carried.keep("evaluation.every", round(share, 6), given, note)
+
+
+def _loading(carried: Carried, given: dict[str, Given], script: Script) -> None:
+    for name in ("bf16", "fp16"):
+        if carried.plain(name, given.get(name)) is True:
+            carried.keep("model.dtype", name, given[name])
+    model = script.model
+    if model is None:
+        return
+    attention = model.get("attn_implementation")
+    name = carried.plain("attn_implementation", attention)
+    if name in _ATTENTION:
+        carried.keep("model.attention", _ATTENTION[str(name)], attention)
+    elif (flag := model.get("use_flash_attention_2")) is not None and flag.value is True:
+        carried.keep("model.attention", "flash", flag)
+    revision = carried.plain("revision", model.get("revision"))
+    if isinstance(revision, str):
+        carried.keep("model.revision", revision, model.get("revision"))
+    if "ForSequenceClassification" in model.name:
+        carried.keep("model.head", "classifier", Given("classifier", model.line))
+
+
+def _adapting(carried: Carried, script: Script) -> None:
+    lora = script.lora
+    if lora is None:
+        return
+    for name, path in _LORA.items():
+        given = lora.get(name, 0 if name == "r" and lora.last == "LoraConfig" else None)
+        value = carried.plain(name, given)
+        if given is None and name in _LORA_DEFAULTS and not lora.open:
+            carried.fields[path] = Kept(path, _LORA_DEFAULTS[name], default_of=lora.last)
+        elif value is not None and given is not None:
+            carried.keep(path, value, given)
+    _quantising(carried, script.quantization)
+    for name in ("modules_to_save", "bias", "layers_to_transform", "rank_pattern"):
+        if name in lora.named and lora.named[name].value not in (None, "none"):
+            carried.left[name] = lora.named[name]
+
+
+def _quantising(carried: Carried, made: Made | None) -> None:
+    if made is None:
+        return
+    for name, kind in (("load_in_4bit", "nf4"), ("load_in_8bit", "int8")):
+        if carried.plain(name, made.get(name)) is True:
+            carried.keep("params.quantization", kind, made.get(name))
+
+
+def _reading(carried: Carried, given: dict[str, Given], script: Script) -> None:
+    _files(carried, script)
+    _lengths(carried, given, script)
+    packing = given.get("packing") or script.part("packing")
+    value = carried.plain("packing", packing)
+    if isinstance(value, bool):
+        carried.keep("data.packing", value, packing)
+    elif script.tokenizing and script.kind == "trainer" and not script.joins_texts:
+        call = script.tokenizing[0]
+        note = Text(en="your script pads each row by itself", zh="脚本把每一行单独填充")
+        carried.keep("data.packing", False, Given(False, call.line), note)
+    column = given.get("dataset_text_field") or script.part("dataset_text_field")
+    name = carried.plain("dataset_text_field", column) or (
+        script.text_column if script.kind == "trainer" else None
+    )
+    if isinstance(name, str) and task_of(script) != "classification":
+        line = column.line if column else script.tokenizing[0].line
+        carried.keep("data.columns.text", name, Given(name, line))
+
+
+def _files(carried: Carried, script: Script) -> None:
+    train = script.train
+    if train is None:
+        return
+    parts = (("train", train), ("validation", script.validation), ("test", script.test))
+    used: set[str] = set()
+    for name, rows in parts:
+        if rows is not None and rows.paths and rows.paths[0] not in used:
+            used.add(rows.paths[0])
+            carried.keep(f"data.{name}", rows.paths[0], Given(rows.paths[0], rows.line))
+    held = _held(train, script.validation)
+    if held is not None and "data.validation" not in carried.fields:
+        carried.keep("data.holdout", held, Given(held, train.line))
+
+
+def _held(train: Rows, validation: Rows | None) -> float | None:
+    """Return the share that the script puts aside for validation, within what a plan allows."""
+    held = validation.share if validation is not None and validation.share else train.held
+    if held is None and train.share is not None:
+        held = 1 - train.share
+    return round(min(held, 0.49), 4) if held and held > 0 else None
+
+
+def _lengths(carried: Carried, given: dict[str, Given], script: Script) -> None:
+    places = [call.get("max_length") for call in script.tokenizing]
+    if script.kind == "sft":
+        places = [
+            given.get("max_length"),
+            given.get("max_seq_length"),
+            script.part("max_seq_length"),
+            *places,
+        ]
+    for each in places:
+        value = carried.plain("max_length", each)
+        if isinstance(value, int) and value >= 8 and each is not None:
+            carried.keep("data.max_length", value, each)
+            return
