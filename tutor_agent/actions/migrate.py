@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tutor_agent.actions.inspect import see_data, see_machine, see_model
 from tutor_agent.advise.from_script import Carried, carry_over, skill_of, task_of
 from tutor_agent.advise.script_figures import (
+    missing_file,
     model_findings,
     preparation_findings,
     unread_findings,
@@ -26,7 +26,12 @@ from tutor_agent.probe.script import Script, read_script
 from tutor_agent.skillkit.registry import find_skills
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tutor_agent.actions.context import Context
+
+
+_FILES = ("data.train", "data.validation", "data.test")
 
 
 class MigrateRequest(Contract):
@@ -85,6 +90,7 @@ def migrate(context: Context, request: MigrateRequest) -> Migration:
     data = request.data or _data(context, script, carried)
     if request.data:
         _forget_files(carried)
+    findings += _missing(context, script, carried)
     needs = tuple(name for name, got in (("model", model), ("data", data)) if got is None)
     if model is None or data is None:
         findings += value_findings(script, carried, machine, None)
@@ -182,22 +188,36 @@ def _data(context: Context, script: Script, carried: Carried) -> str | None:
     kept = carried.fields.get("data.train")
     if kept is None:
         return None
-    _locate(context, script, carried)
+    for path in _FILES:
+        _locate(context, script, carried, path)
     return str(carried.fields["data.train"].value)
 
 
-def _locate(context: Context, script: Script, carried: Carried) -> None:
-    """Name the files as they are seen from the workspace, when they lie beside the script."""
-    for path in ("data.train", "data.validation", "data.test"):
-        kept = carried.fields.get(path)
-        if kept is None:
+def _locate(context: Context, script: Script, carried: Carried, path: str) -> None:
+    """Name a file as it is seen from the workspace, when it lies beside the script."""
+    kept = carried.fields.get(path)
+    if kept is None:
+        return
+    beside = script.path.parent / str(kept.value)
+    if not (context.workspace / str(kept.value)).exists() and beside.is_file():
+        carried.move(path, str(beside))
+
+
+def _missing(context: Context, script: Script, carried: Carried) -> Iterator[ScriptFinding]:
+    """Leave out files that are not here, when the training file is; each gives a finding."""
+    here = {
+        path: (context.workspace / str(carried.fields[path].value)).is_file()
+        for path in _FILES
+        if path in carried.fields
+    }
+    for path, there in here.items():
+        if there or (path == "data.train"):
             continue
-        written = Path(str(kept.value))
-        beside = script.path.parent / written
-        if not (context.workspace / written).exists() and beside.is_file():
-            carried.move(path, str(beside))
+        kept = carried.fields.pop(path) if here.get("data.train") else carried.fields[path]
+        if here.get("data.train") and kept.line is not None:
+            yield missing_file(script, str(kept.value), kept.line)
 
 
 def _forget_files(carried: Carried) -> None:
-    for path in ("data.train", "data.validation", "data.test"):
+    for path in _FILES:
         carried.fields.pop(path, None)

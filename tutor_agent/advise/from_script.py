@@ -311,6 +311,7 @@ def _loading(carried: Carried, given: dict[str, Given], script: Script) -> None:
 def _adapting(carried: Carried, script: Script) -> None:
     lora = script.lora
     if lora is None:
+        _freezing(carried, script)
         return
     for name, path in _LORA.items():
         given = lora.get(name, 0 if name == "r" and lora.last == "LoraConfig" else None)
@@ -323,6 +324,18 @@ def _adapting(carried: Carried, script: Script) -> None:
     for name in ("modules_to_save", "bias", "layers_to_transform", "rank_pattern"):
         if name in lora.named and lora.named[name].value not in (None, "none"):
             carried.left[name] = lora.named[name]
+
+
+def _freezing(carried: Carried, script: Script) -> None:
+    if script.frozen is None:
+        return
+    last = script.train_last
+    if last is None:
+        carried.unknown["params.train_last"] = Unknown(
+            script.source.code(script.frozen.line), script.frozen.line
+        )
+    else:
+        carried.keep("params.train_last", last.value, last)
 
 
 def _quantising(carried: Carried, made: Made | None) -> None:

@@ -187,6 +187,16 @@ def _unread_data(noter: Noter, rows: Rows | None) -> Iterator[ScriptFinding]:
         yield noter.note("unwise", "many-files", rows.line, text, join)
 
 
+def missing_file(script: Script, name: str, line: int) -> ScriptFinding:
+    """Return that a file the script reads is not here."""
+    text = Text(en=f"{name} is not here.", zh=f"这里没有 {name}。")
+    todo = Text(
+        en="The plan puts part of the training rows aside instead; add data.validation or data.test when you have the file.",
+        zh="计划改为从训练数据中留出一部分；有了该文件后可加上 data.validation 或 data.test。",
+    )
+    return Noter(script).note("breaks", "missing-file", line, text, todo)
+
+
 def preparation_findings(script: Script) -> Iterator[ScriptFinding]:
     """Return what a data-preparation script does, and how a plan does it."""
     written = [call for call in script.seen.calls if is_writer(call)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from tutor_agent.advise import sources as src
 from tutor_agent.advise.from_script import Carried, Kept, skill_of, task_of
 from tutor_agent.advise.planner import make_advice, slug
 from tutor_agent.advise.script_findings import Noter, ScriptFinding
@@ -102,7 +101,7 @@ def bare_plan(script: Script, carried: Carried, model: str, data: str, name: str
     fields = {**carried.fields, **_text_fields(script, carried)}
     refused: list[tuple[Kept, Text]] = []
     for path, kept in fields.items():
-        if path == "data.train":
+        if path == "data.train" or (path == "params.train_last" and _counts_from_below(kept)):
             continue
         try:
             plan = apply(plan, PlanChange(entries=(Entry(path=path, value=kept.value),)))
@@ -131,11 +130,18 @@ def priced_plan(
     for kept, _ in bare.refused:
         fields.pop(kept.path, None)
     refused = list(bare.refused)
+    _count_layers(fields, facts)
     advice = _advise(fields, refused, facts, skills, bare.plan.name)
     for path, text in _beyond(fields, advice.forecast.steps):
         refused.append((fields.pop(path), text))
     advice = _advise(fields, refused, facts, skills, bare.plan.name)
-    why = {path: _from_line(script, each, fields.get(path)) for path, each in advice.why.items()}
+    usual = _usual(facts, skills, bare.plan.name)
+    why = {
+        path: _from_line(script, fields[path], flatten(advice.plan)[path], usual.get(path))
+        if path in fields
+        else each
+        for path, each in advice.why.items()
+    }
     why["skill"] = _why_skill(script, why.get("skill"))
     if (train := carried.fields.get("data.train")) is not None:
         why["data.train"] = _why(script, train, None)
@@ -143,6 +149,19 @@ def priced_plan(
     lines.update({"data.train": train.line} if train and train.line else {})
     advice = advice.model_copy(update={"why": why})
     return ScriptPlan(advice.plan, why, lines, advice, advice.warnings, tuple(refused))
+
+
+def _counts_from_below(kept: Kept) -> bool:
+    return isinstance(kept.value, int) and kept.value < 0
+
+
+def _count_layers(fields: dict[str, Kept], facts: Facts) -> None:
+    """Turn "the first so many are frozen" into how many of the last are trained."""
+    kept = fields.get("params.train_last")
+    if kept is not None and isinstance(kept.value, int) and _counts_from_below(kept):
+        last = facts.model.shape.layers + kept.value
+        note = Text(en=f"the first {-kept.value} are frozen", zh=f"前 {-kept.value} 层被冻结")
+        fields["params.train_last"] = replace(kept, value=max(0, last), note=note)
 
 
 def _advise(
@@ -229,19 +248,36 @@ def _why(script: Script, kept: Kept, usual: Why | None) -> Why:
     return Why(reason=reason, source=source, alternative=other, card=usual.card if usual else None)
 
 
-def _from_line(script: Script, usual: Why, kept: Kept | None) -> Why:
-    """Return the reason of a field of the advice, with its line when the script decided it."""
-    if kept is None or usual.source != src.ASKED:
-        return usual
-    why = _why(script, kept, usual)
-    agreed = "usual advice" in usual.reason.en
-    if not agreed:
-        return why
-    reason = Text(
-        en=why.reason.en + " It is also what the tutor advises.",
-        zh=why.reason.zh + "这也是导师的建议。",
+def _usual(facts: Facts, skills: Registry, name: str) -> dict[str, tuple[JsonValue, Why]]:
+    """Return what the tutor would advise by itself for the same method; nothing where it would advise against it."""
+    try:
+        advice = make_advice(facts, skills, name=name)
+    except TutorError:
+        return {}
+    values = flatten(advice.plan)
+    return {path: (values[path], why) for path, why in advice.why.items() if path in values}
+
+
+def _from_line(
+    script: Script, kept: Kept, value: JsonValue, usual: tuple[JsonValue, Why] | None
+) -> Why:
+    """Return the reason of a value of the script, with the tutor's own advice beside it."""
+    if usual is None:
+        return _why(script, kept, None)
+    advised, reason = usual
+    why = _why(script, kept, reason)
+    if advised == value:
+        agreed = Text(
+            en=f"{why.reason.en} It is also what the tutor advises.",
+            zh=f"{why.reason.zh}这也是导师的建议。",
+        )
+        return why.model_copy(update={"reason": agreed})
+    shown = f"{advised:g}" if isinstance(advised, float) else str(advised)
+    other = Text(
+        en=f"The tutor would advise {shown}. {reason.reason.en}",
+        zh=f"导师建议 {shown}。{reason.reason.zh}",
     )
-    return why.model_copy(update={"reason": reason})
+    return why.model_copy(update={"alternative": other})
 
 
 def _why_skill(script: Script, usual: Why | None = None) -> Why:

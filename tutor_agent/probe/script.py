@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from tutor_agent.core.errors import NotPossibleError
 from tutor_agent.probe.script_data import is_writer, rows_of
+from tutor_agent.probe.script_layers import trained_last
 from tutor_agent.probe.script_source import Source, parse_source
 from tutor_agent.probe.script_values import Given, Made, Rows, Unknown
 from tutor_agent.probe.script_walk import Derived, Setting, Walker
@@ -77,6 +78,8 @@ class Script:
     train: Rows | None = None
     validation: Rows | None = None
     test: Rows | None = None
+    train_last: Given | None = None
+    """How many of the last layers are trained; below 0: how many of the first are frozen."""
     labels: bool = False
     """Whether something in the script makes labels."""
 
@@ -118,12 +121,16 @@ class Script:
         return self.source.mentions("group_texts", "block_size", "concatenated_examples")
 
     @property
-    def frozen(self) -> Setting | None:
+    def frozen(self) -> Given | None:
         """The place where weights are frozen by hand."""
-        return next(
-            (s for s in self.seen.settings if s.target == ".requires_grad" and s.value is False),
-            None,
-        )
+        for setting in self.seen.settings:
+            if setting.target == ".requires_grad" and setting.value is False:
+                return Given(False, setting.line)
+        for call in self.seen.calls:
+            first = call.get("requires_grad", 0)
+            if call.last == "requires_grad_" and first is not None and first.value is False:
+                return Given(False, call.line)
+        return None
 
 
 def read_script(path: Path) -> Script:
@@ -183,6 +190,7 @@ def _with_trainer(path: Path, source: Source, seen: Seen, trainer: Made) -> Scri
         train=train,
         validation=_rows(parts["eval_dataset"]),
         test=_test(calls, train),
+        train_last=trained_last(source.tree),
         labels=_makes_labels(source.tree, calls, trainer),
     )
 
@@ -202,7 +210,13 @@ def _without_trainer(path: Path, source: Source, seen: Seen) -> Script:
         c for c in calls if c.last in {"read_csv", "load_dataset", "read_json", "read_parquet"}
     ]
     if any(map(is_writer, calls)) and reads:
-        return Script(path, source, "preparation", seen)
+        first = next(c.owner for c in calls if is_writer(c))
+        rows = [c.owner for c in calls if is_writer(c) and isinstance(c.owner, Rows)]
+        shares = sorted(each.share for each in rows if each.share)
+        train = (
+            replace(first, held=shares[0] if shares else None) if isinstance(first, Rows) else None
+        )
+        return Script(path, source, "preparation", seen, train=train)
     raise NotPossibleError(
         f"{path} trains nothing: no Trainer, Seq2SeqTrainer or SFTTrainer is made in it. Give the script that calls train().",
         f"{path} 中没有训练：没有创建 Trainer、Seq2SeqTrainer 或 SFTTrainer。请给出调用 train() 的那个脚本。",

@@ -29,8 +29,8 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
+    ast.Div: operator.truediv,  # pyright: ignore[reportUnknownMemberType]
+    ast.FloorDiv: operator.floordiv,  # pyright: ignore[reportUnknownMemberType]
     ast.Mod: operator.mod,
 }
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -244,6 +244,8 @@ class Evaluator(ast.NodeVisitor):
         self.calls.append(made)
         if isinstance(target, Function):
             return self.call_function(target, made)
+        if isinstance(target, Space):
+            return Space({**target.attributes, **made.named})
         for read in (rows_of, self._builtin, self._option):
             found = read(made)
             if found is not None:
@@ -310,6 +312,8 @@ class Evaluator(ast.NodeVisitor):
         """Follow argparse: options with their defaults, and the object that holds them."""
         if made.last == "ArgumentParser":
             return Parser()
+        if made.last.startswith("parse_args_into_dataclasses") and isinstance(made.owner, Made):
+            return _dataclasses(made.owner, made.line)
         parser = made.owner
         if not isinstance(parser, Parser):
             return None
@@ -349,6 +353,15 @@ def _cast(value: object, made: Made) -> object:
         except (ValueError, OverflowError):
             return value
     return value
+
+
+def _dataclasses(parser: Made, line: int) -> tuple[object, ...]:
+    """Return what HfArgumentParser gives: defaults of the script's classes, open calls of the library's."""
+    first = parser.get("dataclass_types", 0)
+    listed = first.value if first else ()
+    kinds = cast("tuple[object, ...]", listed if isinstance(listed, tuple | list) else (listed,))
+    made = [Made(k.name, (), {}, line, open=True) if isinstance(k, Symbol) else k for k in kinds]
+    return tuple(made)
 
 
 def _bounded(value: Any, otherwise: Unknown) -> object:
