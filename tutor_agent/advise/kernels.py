@@ -16,10 +16,12 @@ FLASH_PACKAGE, LIGER_PACKAGE, QUANTISER = "flash-attn", "liger-kernel", "bitsand
 _FLASH_CAPABILITY = 8.0
 _LONG = 2048
 LIGER_MODELS = frozenset(
-    {"llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text"}
-    | {"phi3", "granite", "olmo2", "glm4", "smollm3"}
+    {"llama", "llama4_text", "mistral", "ministral", "mixtral", "smollm3", "phi3", "granite"}
+    | {"qwen2", "qwen3", "qwen3_moe", "qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"}
+    | {"gemma", "gemma2", "gemma3_text", "gemma4_text", "glm4", "olmo2", "olmo3", "gpt_oss"}
+    | {"deepseek_v2", "deepseek_v3", "deepseek_v4", "nemotron", "exaone4", "falcon_h1"}
 )
-"""Model types for which liger-kernel has fused modules."""
+"""Text models for which liger-kernel 0.8.5 has fused modules."""
 
 
 def kernel_fields(situation: Situation) -> Fields:
@@ -45,6 +47,7 @@ def usual_liger(situation: Situation) -> bool:
         bool(machine.accelerators)
         and LIGER_PACKAGE in machine.packages
         and situation.facts.model.model_type in LIGER_MODELS
+        and situation.facts.model.shape.experts is None
     )
 
 
