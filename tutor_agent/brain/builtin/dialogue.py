@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tutor_agent.brain.builtin.intents import Intent
-from tutor_agent.brain.builtin.moves import knowing, mending, planning, running
+from tutor_agent.brain.builtin.moves import knowing, mending, migrating, planning, running
 from tutor_agent.brain.builtin.scene import Decision, Scene
 from tutor_agent.brain.builtin.state import Offer, read_state
 from tutor_agent.brain.history import NoticeEntry
@@ -126,7 +126,8 @@ _MOVES: dict[Intent, Callable[[Scene], Decision]] = {
     Intent.paste: mending.read_paste,
     Intent.read_log: mending.read_log,
     Intent.tune: planning.advance,
-    Intent.tell: planning.advance,
+    Intent.tell: migrating.tell,
+    Intent.migrate: migrating.migrate,
     Intent.check: knowing.check,
     Intent.ask: knowing.ask,
 }

@@ -34,6 +34,7 @@ class Intent(StrEnum):
     trouble = "trouble"
     paste = "paste"
     read_log = "read_log"
+    migrate = "migrate"
     tune = "tune"
     tell = "tell"
     check = "check"
@@ -170,3 +171,17 @@ CHECK = _any(
     r"(?:检查|自检|验证)(?:一下)?(?:安装|环境)|安装(?:好了|成功|正常|没问题)吗|环境(?:正常|没问题|好了)吗",
     r"\b(?:check|verify|test) (?:the |my |this )?(?:installation|install|setup|environment)\b|\bis (?:everything|it) installed\b",
 )
+MIGRATE = _any(
+    r"\bmigrat\w*|\bport(?:ing)?\b|\bmoderni[sz]\w*|\b(?:old|legacy|outdated|ancient) (?:\w+ )?(?:script|code|notebook)|\b(?:update|upgrade|convert|"
+    r"translate|rewrite|turn)\b.{0,40}(?:script|code|notebook|\.py|\.ipynb|plan)|\b(?:works?|runs?|working|running) (?:again|today|now|nowadays|any ?more)\b|"
+    r"\bwhat(?:'s| is)? (?:wrong|broken|breaks)\b",
+    r"迁移|移植|[旧老](?:的)?(?:训练)?(?:脚本|代码|notebook|笔记本)|(?:改|转|变|换|升级|翻译)(?:写)?(?:成|为|到).{0,12}(?:能[跑用]|可用|计划|新版|最新|现在)|"
+    r"(?:跑|运行)不(?:了|起来|动|通)|不能(?:跑|用|运行)|过时|升级.{0,8}(?:脚本|代码)|哪里(?:会)?(?:出错|有问题|不对)",
+)
+"""What is wanted of a script that is named."""
+MIGRATION = _any(
+    r"\b(?:migrate|port|moderni[sz]e)\b.{0,40}\b(?:script|code|notebook)\b|"
+    r"\b(?:old|training|legacy) (?:\w+ )?(?:script|code|notebook)\b.{0,40}\b(?:migrate|port|moderni[sz]e)\b",
+    r"(?:迁移|移植).{0,12}(?:脚本|代码|notebook)|(?:脚本|代码|notebook).{0,12}(?:迁移|移植)|把.{0,10}[旧老].{0,6}(?:脚本|代码).{0,12}(?:改|转|变|升级)",
+)
+"""A script is to be migrated, though none is named yet."""

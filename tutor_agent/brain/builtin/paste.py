@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tutor_agent.brain.builtin.code import split_code
 from tutor_agent.brain.builtin.language import spoken_language
 
 if TYPE_CHECKING:
@@ -83,5 +84,7 @@ def _is_speech(line: str) -> bool:
 
 def language_of_message(words: str, before: Language) -> Language:
     """Return the language a message is spoken in; a log that is pasted without a word changes nothing."""
+    if (script := split_code(words)) is not None:
+        return spoken_language(script.said, before)
     paste = split_paste(words)
     return spoken_language(paste.said if paste.pasted else words, before)

@@ -8,27 +8,33 @@ from typing import Literal
 
 _DATA = r"(?:csv|tsv|jsonl|json|parquet)"
 _LOGS = r"(?:log|out|err|txt|ipynb)"
-_ENDING = re.compile(rf"\.(?:(?P<data>{_DATA})|(?P<log>{_LOGS})|(?P<plan>ya?ml))$", re.IGNORECASE)
+_SCRIPTS = r"(?:py)"
+_ENDING = re.compile(
+    rf"\.(?:(?P<data>{_DATA})|(?P<log>{_LOGS})|(?P<script>{_SCRIPTS})|(?P<plan>ya?ml))$",
+    re.IGNORECASE,
+)
 _QUOTED = re.compile(r"[\"“”「『`']([^\"“”」』`'\n]+?)[\"“”」』`']")
 _AT = re.compile(r"(?<![\w.])@([^\s，。；！？,;!?]+)")
 # A path may hold spaces, but not these words: they lead to the next thing that is named.
 _BETWEEN = r"\s(?:with|and|on|using|for|to|from|by)\s"
 _ROOTED = re.compile(
-    rf"(?<![\w.~])(?:~|\.{{1,2}})?/(?:(?!{_BETWEEN})[^\n\"'，。；！？,;])*?\.(?:{_DATA}|{_LOGS})(?![A-Za-z0-9])",
+    rf"(?<![\w.~])(?:~|\.{{1,2}})?/(?:(?!{_BETWEEN})[^\n\"'，。；！？,;])*?\.(?:{_DATA}|{_LOGS}|{_SCRIPTS})(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
 _BARE = re.compile(
-    rf"[^\s\"'，。；：！？（）“”、,;:!?()<>|=]+\.(?:{_DATA}|{_LOGS})(?![A-Za-z0-9])", re.IGNORECASE
+    rf"[^\s\"'，。；：！？（）“”、,;:!?()<>|=]+\.(?:{_DATA}|{_LOGS}|{_SCRIPTS})(?![A-Za-z0-9])",
+    re.IGNORECASE,
 )
 _FOLDER = re.compile(
     r"(?<![\w.:/])(?:~|\.{1,2})?/[\w./\-\u3400-\u9fff]+|(?<![\w/.])(?:[\w\-]+/){1,}[\w.\-]*"
 )
 _LEAD = re.compile(
     r"^(?:请|帮我|我想|我要|想|可以|麻烦|就|先|再|用的?是?|使用|基于|拿|把|将|在|看看|看一下|看|读取|读|检查|分析|查看|诊断|打开|根据|对|从|给|"
-    r"数据文件|训练数据|数据集|日志文件|数据|文件|日志|路径|名字|名|叫做?|就?是|为|我的|我有|有|一个|这个|那个|这份|一份|里的|的|微调|训练|换成|改成|改用|换)"
+    r"数据文件|训练数据|数据集|日志文件|训练脚本|旧脚本|老脚本|脚本|代码|旧|老|数据|文件|日志|路径|名字|名|叫做?|就?是|为|我的|我有|有|一个|这个|那个|这份|一份|里的|的|微调|训练|换成|改成|改用|换)"
 )
 
-Sort = Literal["data", "log", "plan", "folder"]
+Sort = Literal["data", "log", "script", "plan", "folder"]
+_SORTS: tuple[Literal["data", "log", "script", "plan"], ...] = ("data", "log", "script", "plan")
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def _place(path: str, start: int, end: int, *, bare: bool) -> Place | None:
     ending = _ENDING.search(path)
     if ending is None or not path.strip():
         return None
-    sort: Sort = "data" if ending["data"] else "log" if ending["log"] else "plan"
+    sort: Sort = next(sort for sort in _SORTS if ending[sort])
     if "trainer_state.json" in path or "trainer_log.jsonl" in path:
         sort = "log"
     return Place(path.strip(), sort, start, end)

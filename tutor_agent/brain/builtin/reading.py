@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tutor_agent.brain.builtin import intents as i
 from tutor_agent.brain.builtin.changes import find_changes
+from tutor_agent.brain.builtin.code import split_code
 from tutor_agent.brain.builtin.examples import nearest_intent
 from tutor_agent.brain.builtin.fields import field_in_question
 from tutor_agent.brain.builtin.intents import Intent
@@ -75,6 +76,8 @@ class Reading:
     words: str
     said: str = ""
     pasted: str = ""
+    code: str | None = None
+    """A training script that was pasted."""
     language: Language = "en"
     intent: Intent = Intent.ask
     question: bool = False
@@ -105,6 +108,13 @@ class Reading:
         return next((place.path for place in self.places if place.sort == "log"), None)
 
     @property
+    def script(self) -> str | None:
+        """The script or notebook named in the message."""
+        return next(
+            (p.path for p in self.places if p.sort == "script" or p.path.endswith(".ipynb")), None
+        )
+
+    @property
     def tells(self) -> bool:
         """Whether it says something that a plan depends on."""
         return any(
@@ -115,16 +125,21 @@ class Reading:
 @functools.lru_cache(maxsize=1024)
 def read_message(words: str, known: Known) -> Reading:
     """Understand one message."""
-    paste = split_paste(words)
     language = language_of_message(words, known.language)
+    if (script := split_code(words)) is not None:
+        said = script.said[:_LONGEST]
+        places = find_places(said, known.files)
+        spoken = Reading(words, said, "", script.code, language, places=tuple(places))
+        return replace(_slots(spoken, without(said, places)), intent=Intent.migrate)
+    paste = split_paste(words)
     if paste.pasted:
         intent = Intent.paste
-        return Reading(words, paste.said, paste.pasted, language, intent)
+        return Reading(words, paste.said, paste.pasted, None, language, intent)
     own = paste.said[:_LONGEST]
     said = own if i.GREET.search(own) else _OPENING.sub("", own)
     places = find_places(said, known.files)
     plain = without(said, places)
-    reading = _slots(Reading(words, said, "", language, places=tuple(places)), plain)
+    reading = _slots(Reading(words, said, language=language, places=tuple(places)), plain)
     reading = replace(reading, plan_field=_topic(reading))
     return replace(reading, intent=_classify(reading, repaired(plain), known))
 
@@ -233,11 +248,22 @@ def _looks(reading: Reading, words: str, known: Known) -> Intent | None:
     troubled = bool(i.TROUBLE.search(words)) and reading.plan_field in {None, "task"}
     return _first(
         (
+            (Intent.migrate, _is_migration(reading)),
             (Intent.read_log, reading.log is not None),
             (Intent.compare_runs, len(reading.runs) >= 2 and bool(i.COMPARE.search(words))),
             (Intent.why, why and not troubled and (known.has_plan or known.has_run)),
         )
     )
+
+
+def _is_migration(reading: Reading) -> bool:
+    """Whether a script is to be read: it is named without other trouble, or is said to be old."""
+    said = reading.said
+    if reading.script is None:
+        asked = reading.question and not i.POLITE.search(said)
+        return bool(i.MIGRATION.search(said)) and not asked
+    notebook = reading.script.endswith(".ipynb")
+    return bool(i.MIGRATE.search(said)) or not (notebook or i.TROUBLE.search(said))
 
 
 def _topic(reading: Reading) -> str | None:

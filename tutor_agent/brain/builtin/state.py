@@ -74,6 +74,8 @@ class State:
     plan: dict[str, Any] | None = None
     stale: bool = False
     """The plan was made before the latest wish."""
+    script: dict[str, Any] | None = None
+    """How the script was read whose plan still lacks something."""
     run: str | None = None
     run_data: dict[str, Any] = field(default_factory=dict[str, Any])
     proposal: dict[str, Any] | None = None
@@ -286,6 +288,15 @@ def _learn_plan(state: State, data: dict[str, Any], _arguments: dict[str, Any]) 
     state.model_name = state.model_name or as_map(plan.get("model")).get("source")
 
 
+def _learn_script(state: State, data: dict[str, Any], arguments: dict[str, Any]) -> None:
+    if data.get("plan_name"):
+        state.script = None
+        _learn_plan(state, data, arguments)
+        return
+    given = {key: value for key, value in arguments.items() if key != "code"}
+    state.script, state.tuning = {**given, "script": data.get("script")}, True
+
+
 def _leaf(plan: dict[str, Any], path: str) -> Any:
     """Return the value at a dotted path."""
     value: Any = plan
@@ -325,6 +336,7 @@ _LEARNERS = {
     "inspect_machine": _learn_machine,
     "make_plan": _learn_plan,
     "change_plan": _learn_plan,
+    "migrate_script": _learn_script,
     "start_run": _learn_run,
     "apply_fix": _learn_run,
     "show_run": _learn_run,

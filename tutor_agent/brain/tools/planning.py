@@ -191,7 +191,7 @@ def _make_plan(desk: Desk, arguments: MakePlan) -> ToolResult:
         change=PlanChange(entries=arguments.change),
     )
     advice = planning.make_plan(desk.context, request)
-    return _kept(desk, PlanSheet(advice=advice, machine=arguments.machine))
+    return keep_plan(desk, PlanSheet(advice=advice, machine=arguments.machine))
 
 
 def _change_plan(desk: Desk, arguments: ChangePlan) -> ToolResult:
@@ -201,14 +201,15 @@ def _change_plan(desk: Desk, arguments: ChangePlan) -> ToolResult:
     if not advice.candidates and advice.plan.skill == sheet.plan.skill:
         advice = advice.model_copy(update={"candidates": sheet.advice.candidates})
     changed = diff(sheet.plan, advice.plan)
-    result = _kept(desk, PlanSheet(advice=advice, machine=sheet.machine))
+    result = keep_plan(desk, PlanSheet(advice=advice, machine=sheet.machine))
     said, price = say_change(changed, sheet.plan), say_forecast(advice.forecast)
     data = {**_as_dict(result), "changed": [e.model_dump(mode="json") for e in changed.entries]}
     summary = Text(en=f"{said.en} {price.en}", zh=f"{said.zh}{price.zh}")
     return ToolResult(data, advice, summary)
 
 
-def _kept(desk: Desk, sheet: PlanSheet) -> ToolResult:
+def keep_plan(desk: Desk, sheet: PlanSheet) -> ToolResult:
+    """Lay a plan on the table and return what is told about it."""
     save_sheet(desk.context.workspace, sheet)
     language, advice = desk.context.language, sheet.advice
     reasons = {path: advice.why[path].reason.pick(language) for path in _TOLD if path in advice.why}
