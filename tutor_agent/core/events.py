@@ -7,13 +7,13 @@ the curve at the first step of the new attempt. Non-finite numbers are the strin
 Payloads by kind:
 
     run_started  world_size, device, dtype, total_steps, total_tokens_per_epoch, versions, resumed_from
-    audit        trainable, total, modules, lora_targets, supervised_tokens, total_tokens, masked_rows,
-                 rows, eos_supervised, problems, data_sha256
+    audit        trainable, total, modules, dtypes, lora_targets, supervised_tokens, total_tokens, masked_rows, rows,
+                 eos_supervised, problems, data_sha256
     step         loss, grad_norm, learning_rate, epoch, tokens, tokens_per_second, memory_gib
     evaluation   split (validation | test), phase (before | during | after), loss, perplexity, and metrics by name
                  (core/metric_names.py); on the test rows also answered (how many answers were written) and
                  classes (precision, recall, f1 and rows of each class by name)
-    checkpoint   path (relative to the run folder), good, seconds, bytes
+    checkpoint   path (relative to the run folder), good, seconds, bytes, drilled (read back and compared bit for bit)
     sample       phase (before | after), prompt, answer, reference
     heartbeat    rank, memory_gib
     halted       reason (non_finite_loss | non_finite_gradient | diverged | disk_full | stop_requested | slug of a

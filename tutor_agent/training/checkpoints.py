@@ -38,12 +38,14 @@ class Checkpoints:
         recorder: Receives an event for each save.
         world_size: Processes that each keep a random state in a checkpoint.
         expected_bytes: Size of one checkpoint.
+        drilled: Whether a checkpoint of this attempt was read back.
     """
 
     folder: Path
     recorder: Recorder
     world_size: int
     expected_bytes: int
+    drilled: bool = False
 
     def has_room(self) -> bool:
         """Return whether the disk takes another checkpoint."""
@@ -85,15 +87,28 @@ class Checkpoints:
         checkpoint.rename(aside)
         return aside
 
-    def accept(self, checkpoint: Path, *, seconds: float, sane: bool, loss: float | None) -> None:
-        """Verify what was written, mark it when the run is in order, and report it."""
-        faults = faults_of(checkpoint, self.world_size)
-        if faults:
-            self.set_aside(checkpoint)
-            raise CheckpointError(
-                f"{checkpoint.name} is incomplete: {'; '.join(faults)}. It was moved aside; earlier ones are untouched.",
-                f"{checkpoint.name} 不完整：{'；'.join(faults)}。已将其移到一旁，先前的检查点未受影响。",
+    def faults(self, checkpoint: Path) -> list[str]:
+        """Return what keeps `checkpoint` from being resumed by as many processes."""
+        return faults_of(checkpoint, self.world_size)
+
+    def broken(self, checkpoint: Path, faults: list[str]) -> CheckpointError:
+        """Move a checkpoint with `faults` out of the way, and explain; ranks that found none only explain."""
+        if not faults:
+            return CheckpointError(
+                f"{checkpoint.name} cannot be relied on; the first process tells why.",
+                f"{checkpoint.name} 不可靠；原因见第一个进程的说明。",
             )
+        self.set_aside(checkpoint)
+        return CheckpointError(
+            f"{checkpoint.name} cannot be relied on: {'; '.join(faults)}. It was moved aside; earlier ones are untouched. "
+            "Check the disk, then resume the run.",
+            f"{checkpoint.name} 不可靠：{'；'.join(faults)}。已将其移到一旁，先前的检查点未受影响。请检查磁盘后恢复运行。",
+        )
+
+    def accept(
+        self, checkpoint: Path, *, seconds: float, drilled: bool, sane: bool, loss: float | None
+    ) -> None:
+        """Mark a verified checkpoint when the run is in order, and report it."""
         if sane:
             mark_good(checkpoint, **({} if loss is None else {"loss": loss}))
         else:
@@ -111,6 +126,7 @@ class Checkpoints:
             good=sane,
             seconds=round(seconds, 3),
             bytes=size,
+            drilled=drilled,
             sync=True,
         )
 

@@ -20,6 +20,7 @@ from tutor_agent.core.storage import write_atomic
 from tutor_agent.core.text import Text
 from tutor_agent.data.collate import Batch, Collator, Item, one_each
 from tutor_agent.data.labels import Example, filler
+from tutor_agent.training.drill import own_names, read_back, refuse_missing_weights
 from tutor_agent.training.guard import REASONS
 from tutor_agent.training.losses import token_losses
 from tutor_agent.training.metrics import chosen, tally_for
@@ -114,6 +115,8 @@ class TutorTrainer(Trainer):
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         """Take the gradient norm, which is known right before the step, and judge the step by it."""
         norm: Any = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if self._step_was_refused():
+            norm = math.nan
         guard = self.watch.guard
         verdict = guard.judge(norm)
         if verdict == "skip":
@@ -189,21 +192,34 @@ class TutorTrainer(Trainer):
         checkpoint = checkpoints.folder / f"checkpoint-{self.state.global_step}"
         began = time.perf_counter()
         try:
-            super()._save_checkpoint(model, trial)
+            with own_names(self.model):
+                super()._save_checkpoint(model, trial)
         except (OSError, RuntimeError, SafetensorError) as error:
             raise checkpoints.cut(checkpoint, error) from error
         self.accelerator.wait_for_everyone()
+        seconds, drill = time.perf_counter() - began, not checkpoints.drilled
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        faults = read_back(unwrapped, checkpoint, first=rank0) if drill else []
+        faults += checkpoints.faults(checkpoint) if rank0 else []
+        if not self._all_agree(not faults):
+            raise checkpoints.broken(checkpoint, faults)
+        checkpoints.drilled = True
         if rank0:
             guard, history = self.watch.guard, self.state.log_history
             checkpoints.accept(
                 checkpoint,
-                seconds=time.perf_counter() - began,
+                seconds=seconds,
+                drilled=drill,
                 sane=guard.sane([entry["eval_loss"] for entry in history if "eval_loss" in entry]),
                 loss=guard.losses[-1] if guard.losses else None,
             )
             best = self.state.best_model_checkpoint
             checkpoints.prune(Path(best) if best else None)
         self.accelerator.wait_for_everyone()
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Refuse a checkpoint that does not bring all weights; a warning would train on with others."""
+        refuse_missing_weights(self.model, load_result.missing_keys, load_result.unexpected_keys)
 
     def _all_agree(self, here: bool) -> bool:
         if self.args.world_size == 1:
@@ -218,6 +234,11 @@ class TutorTrainer(Trainer):
             self.watch.guard.saw(inputs, loss)
             self.watch.guard.judge(math.nan)
             raise self._halt("non_finite_loss")
+
+    def _step_was_refused(self) -> bool:
+        """Return whether DeepSpeed left the step out by itself; the norm it tells is then an older one."""
+        engine: Any = self.deepspeed
+        return engine is not None and bool(getattr(engine.optimizer, "overflow", False))
 
     def _note_skipped(self) -> None:
         rows = [
