@@ -160,6 +160,9 @@ def _sharding(plan: Plan, block: str) -> dict[str, Any]:
         }
         return {"fsdp": True, "fsdp_config": config}
     zero: dict[str, Any] = {"stage": int(sharding[-1])}
+    if sharding == "zero3":
+        # Without it a save holds the parts of the processes, which nothing but DeepSpeed can load.
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
     if offload:
         zero["offload_optimizer"] = {"device": "cpu"}
     return {

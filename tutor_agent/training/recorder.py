@@ -67,6 +67,9 @@ class Recorder:
         """Append one event at the present step; `sync` forces it to disk."""
         if self._rank != 0:
             return
+        if self._trackers is not None and kind == "run_ended":
+            self._trackers.finish(str(payload.get("state")), payload.get("reason"))
+            self._pass_on_notes()
         with self._lock:
             event = Event(
                 run=self._run.name,

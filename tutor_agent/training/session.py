@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
+from tutor_agent.core.checkpoints import step_of
 from tutor_agent.core.storage import write_atomic
 from tutor_agent.data.collate import Collator, Items, one_each, pack
 from tutor_agent.data.order import ByLength
@@ -19,7 +20,7 @@ from tutor_agent.training.entry import TrainingRun, check_sharded
 from tutor_agent.training.guard import Guard
 from tutor_agent.training.judging import judge_now, names_of
 from tutor_agent.training.model import pad_id, refuse_packing
-from tutor_agent.training.trackers import Trackers
+from tutor_agent.training.trackers import Trackers, refuse_missing
 from tutor_agent.training.trainer import TutorTrainer, Watch
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ def make_trainer(
 ) -> TutorTrainer:
     """Put model, data and everything that watches over them into a trainer."""
     plan = run.plan
+    refuse_missing(plan)
     if plan.trackers and run.place.rank == 0:
-        run.recorder.tell(Trackers(run.options.run, plan, step=_step_of(run.options.resume)))
+        begun = step_of(run.options.resume) if run.options.resume else 0
+        run.recorder.tell(Trackers(run.options.run, plan, step=begun))
     pad = pad_id(tokenizer)
     # The score of a class is read off at the end of a row, so each text has its own.
     packed = plan.data.packing and data.head is None
