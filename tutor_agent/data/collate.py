@@ -87,10 +87,13 @@ class Collator:
     pad: int
     packed: bool = False
     flat: bool = False
-    """Put the whole batch into one row (for attention kernels that know no padding)."""
+    """Put the whole batch into one row, without padding; only with `packed`."""
 
     def __call__(self, items: Sequence[Item]) -> Batch:
-        """Return `input_ids`, `labels`, `rows`, `tokens`, and the attention mask or the positions."""
+        """Return `input_ids`, `labels`, `rows`, `tokens`, and the attention mask or the positions.
+
+        A flat batch also has `lengths`, the tokens of each sample in the one row.
+        """
         rows = list(items)
         if self.flat:
             rows = [tuple(example for item in items for example in item)]
@@ -105,6 +108,8 @@ class Collator:
         }
         if self.packed:
             batch["position_ids"] = torch.tensor([_positions(item, width) for item in rows])
+            if self.flat:
+                batch["lengths"] = torch.tensor([len(example.ids) for example in rows[0]])
         else:
             lengths = torch.tensor([sum(len(example.ids) for example in item) for item in rows])
             batch["attention_mask"] = (torch.arange(width)[None] < lengths[:, None]).long()

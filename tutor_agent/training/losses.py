@@ -10,6 +10,7 @@ import torch
 
 from tutor_agent.data.labels import IGNORED
 from tutor_agent.training.classifier import class_scores, is_classifier
+from tutor_agent.training.segments import cuts_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,10 +83,10 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
         """Scale the gradient that the forward pass left behind."""
         (gradient_nv,) = ctx.saved_tensors
-        return gradient_nv.detach().mul_(grad_output), None
+        return gradient_nv.detach().mul_(grad_outputs[0]), None
 
 
 def _chunks(
@@ -117,6 +118,8 @@ def token_losses(model: torch.nn.Module, batch: Batch, body: torch.nn.Module) ->
     selective = _selects_logits(type(body))
     if selective:
         inputs["logits_to_keep"] = places_k
+    if "lengths" in batch and cuts_rows(body):
+        inputs["segments"] = batch["lengths"].tolist()
     outputs = model(**inputs, use_cache=False)
     logits = outputs.logits if selective else outputs.logits[:, places_k]
     return TokenLosses(logits, targets_bt[:, places_k], _extra(outputs, body))

@@ -10,15 +10,17 @@ import torch
 
 from tutor_agent.core.redact import redact
 from tutor_agent.core.storage import write_atomic
+from tutor_agent.data.labels import IGNORED
 from tutor_agent.training.losses import token_losses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
 
     from tutor_agent.data.collate import Batch
+    from tutor_agent.training.losses import TokenLosses
 
 _TEXT_LIMIT = 4000
 _RECENT = 50
@@ -133,7 +135,7 @@ def _run_again(model: torch.nn.Module, batches: Sequence[Batch]) -> Seen:
     try:
         for batch in batches:
             found = token_losses(model, batch, _body(model))
-            losses.append([float(loss) for loss in found.by_row.detach()])
+            losses.append(_sample_losses(found, batch))
             found.total.backward()
     finally:
         for hook in hooks:
@@ -155,13 +157,10 @@ def _samples(
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for i, batch in enumerate(batches):
-        for j, numbers in enumerate(batch["rows"].tolist()):
+        for j, (numbers, ids) in enumerate(_pieces(batch)):
             lines = [number for number in numbers if number >= 0]
             if not lines:
                 continue
-            ids = batch["input_ids"][j]
-            if "attention_mask" in batch:
-                ids = ids[batch["attention_mask"][j].bool()]
             rows.append(
                 {
                     "row": lines[0] if len(lines) == 1 else lines,
@@ -171,6 +170,31 @@ def _samples(
                 }
             )
     return rows
+
+
+def _pieces(batch: Batch) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Yield row numbers and token ids of everything in a batch that has a loss of its own."""
+    if "lengths" in batch:
+        parts = batch["input_ids"][0].split(batch["lengths"].tolist())
+        yield from (([int(n)], ids) for n, ids in zip(batch["rows"][0], parts, strict=True))
+        return
+    for j, numbers in enumerate(batch["rows"].tolist()):
+        ids = batch["input_ids"][j]
+        yield numbers, ids[batch["attention_mask"][j].bool()] if "attention_mask" in batch else ids
+
+
+def _sample_losses(found: TokenLosses, batch: Batch) -> list[float]:
+    """Return the mean loss of each piece of `_pieces`; NaN where none of its tokens carries loss."""
+    if "lengths" not in batch:
+        return [float(loss) for loss in found.by_row.detach()]
+    parts = batch["labels"][0].split(batch["lengths"].tolist())
+    counts = [int((part != IGNORED).sum()) for part in parts]
+    with torch.no_grad():
+        each = torch.nn.functional.cross_entropy(
+            found.logits_bkv[0].float(), found.targets_bk[0], reduction="none", ignore_index=IGNORED
+        )
+    means = (losses.mean() for losses in each[: sum(counts)].split(counts))
+    return [float(mean) for mean in means]
 
 
 def _body(model: torch.nn.Module) -> torch.nn.Module:
