@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import peft
 import pytest
 import torch
 import transformers
 
 from tests.train import shapes, tiny
+from tutor_agent.training import adapters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +23,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.train
 
 R = 4
-LATENT = ("q_a_proj", "q_b_proj", "q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")
-PLAIN = ("q_proj", "k_proj", "v_proj", "o_proj")
-MLP = ("gate_proj", "up_proj", "down_proj")
-SPLIT = ("q_a_proj", "q_b_proj", "kv_proj", "o_b_proj")
-MIXTURES = ("deepseek_v2", "deepseek_v3", "deepseek_v32", "deepseek_v4")
+ATTENTION = (
+    "q_a_proj",
+    "q_b_proj",
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "kv_a_proj_with_mqa",
+    "kv_b_proj",
+)
+ATTENTION += ("o_proj", "kv_proj", "o_b_proj")
+EVERY = (*ATTENTION, "o_a_proj", "gate_proj", "up_proj", "down_proj", "gate_up_proj")
 
 Weights = dict[str, torch.Tensor]
 
@@ -43,10 +51,26 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return get
 
 
+@pytest.fixture
+def wrapped(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The models that get adapters, still to be looked at after training."""
+    made: list[Any] = []
+
+    def wrap(*arguments: Any) -> Any:
+        made.append(peft.get_peft_model(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(adapters, "get_peft_model", wrap)
+    return made
+
+
+def load(folder: Path) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(folder)
+
+
 def named_weights(folder: Path) -> Weights:
     """Return the weights as the model class names them (experts fused)."""
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    return {name: parameter.detach() for name, parameter in load(folder).named_parameters()}
 
 
 def top_blocks(weights: Weights, last: int) -> set[str]:
@@ -57,16 +81,25 @@ def top_blocks(weights: Weights, last: int) -> set[str]:
     return chosen | {n for n in weights if re.match(r"^model\.\w*norm\w*\.", n)}
 
 
-def adapter_size(weights: Weights, wanted: tuple[str, ...], part: str) -> int:
-    """Return the adapter weights for linear layers called `wanted` inside `part`, rank R."""
-    total = 0
+def idle(kind: str, weights: Weights) -> set[str]:
+    return {name for name in weights if shapes.without_gradient(kind, name)}
+
+
+def adapted(weights: Weights, leaves: tuple[str, ...], *, compressor: bool) -> Weights:
+    """Return the weights in blocks whose layer is one of `leaves`; indexers and routers never are."""
+    found: Weights = {}
     for name, weight in weights.items():
-        if ".indexer." in name or ".compressor." in name:
-            continue
         leaf = name.removesuffix(".weight").rsplit(".", 1)[-1]
-        if weight.dim() == 2 and part in name and leaf in wanted and ".layers." in f".{name}":
-            total += R * sum(weight.shape)
-    return total
+        skipped = ".indexer." in name or (".compressor." in name and not compressor)
+        if ".layers." in name and leaf in leaves and weight.dim() > 1 and not skipped:
+            found[name] = weight
+    return found
+
+
+def adapter_size(weights: Weights) -> int:
+    """Return the weights of adapters of rank R on `weights`; fused experts have one each."""
+    copies = {name: w.shape[0] if w.dim() == 3 else 1 for name, w in weights.items()}
+    return sum(R * copies[name] * sum(w.shape[-2:]) for name, w in weights.items())
 
 
 def check_moved(before: Weights, after: Weights, moving: set[str]) -> None:
@@ -81,16 +114,23 @@ def check_moved(before: Weights, after: Weights, moving: set[str]) -> None:
 def train(
     folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, skill: str, **changes: Any
 ) -> tuple[Path, dict[str, Any]]:
-    run = tiny.make_run(
-        folder, skill, optim__max_steps=2, optim__warmup=0, evaluation__samples=0, **changes
-    )
+    steps = {"optim__max_steps": 2, "optim__warmup": 0, "evaluation__samples": 0}
+    run = tiny.make_run(folder, skill, **{**steps, **changes})
     assert tiny.train_here(monkeypatch, run, model) == 0, tiny.ending(run)
     (audit,) = tiny.events(run, "audit")
     return run, dict(audit.payload)
 
 
+def refusal(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
+    """Return what a run that is refused says, in both languages."""
+    run = tiny.make_run(folder, changes.pop("skill", "lora"), **changes)
+    assert tiny.train_here(monkeypatch, run, model) == 1
+    ending = tiny.ending(run)
+    return f"{ending['text_en']} {ending['text_zh']}"
+
+
 @pytest.mark.parametrize("kind", shapes.KINDS)
-def test_full_moves_everything(
+def test_full_moves_all_that_the_loss_reaches(
     tmp_path: Path,
     folders: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -98,9 +138,12 @@ def test_full_moves_everything(
 ) -> None:
     before = named_weights(folders(kind))
     run, audit = train(tmp_path, folders(kind), monkeypatch, "full-fine-tuning")
-    assert audit["trainable"] == audit["total"] == sum(w.numel() for w in before.values())
-    idle = {name for name in before if shapes.without_gradient(kind, name)}
-    check_moved(before, named_weights(run / "result"), set(before) - idle)
+    moving = set(before) - idle(kind, before)
+    assert audit["total"] == sum(w.numel() for w in before.values())
+    assert audit["trainable"] == sum(before[name].numel() for name in moving)
+    check_moved(before, named_weights(run / "result"), moving)
+    noted = [e for e in tiny.events(run, "note") if "indexer" in str(e.payload["text_en"])]
+    assert bool(noted) == bool(idle(kind, before))
 
 
 @pytest.mark.parametrize("kind", shapes.KINDS)
@@ -112,10 +155,9 @@ def test_freezing_moves_the_top_alone(
 ) -> None:
     before = named_weights(folders(kind))
     run, audit = train(tmp_path, folders(kind), monkeypatch, "layer-freezing", params__train_last=1)
-    moving = top_blocks(before, 1)
+    moving = top_blocks(before, 1) - idle(kind, before)
     assert audit["trainable"] == sum(before[name].numel() for name in moving)
-    idle = {name for name in before if shapes.without_gradient(kind, name)}
-    check_moved(before, named_weights(run / "result"), moving - idle)
+    check_moved(before, named_weights(run / "result"), moving)
 
 
 @pytest.mark.parametrize("kind", shapes.KINDS)
@@ -134,90 +176,175 @@ def test_freezing_moves_named_parts_alone(
         params__train_last=0,
         params__train_modules=["layers.1.input_layernorm", "layers.*.mlp"],
     )
-    final = {n for n in before if re.match(r"^model\.\w*norm\w*\.", n)}
-    moving = final | {n for n in before if ".mlp." in n or "layers.1.input_layernorm" in n}
+    moving = {n for n in before if ".mlp." in n or "layers.1.input_layernorm" in n}
     assert audit["trainable"] == sum(before[name].numel() for name in moving)
-    idle = {name for name in before if shapes.without_gradient(kind, name)}
-    check_moved(before, named_weights(run / "result"), moving - idle)
+    check_moved(before, named_weights(run / "result"), moving)
 
 
-def test_a_part_that_is_not_there_is_refused(
-    tmp_path: Path, folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = tiny.make_run(tmp_path, "layer-freezing", params__train_modules=["o_porj"])
-    assert tiny.train_here(monkeypatch, run, folders("llama")) == 1
-    assert "o_proj" in tiny.ending(run)["text_en"]
-
-
-def wanted_names(kind: str) -> tuple[str, ...]:
-    if kind == "deepseek_v4":
-        return SPLIT
-    return LATENT if kind in MIXTURES else PLAIN
-
-
-@pytest.mark.parametrize("variant", ["plain", "dora", "rslora"])
+@pytest.mark.parametrize("variant", ["plain", "dora", "rslora", "every"])
 @pytest.mark.parametrize("kind", shapes.KINDS)
-def test_lora_on_attention_counts_as_expected(
+def test_lora_moves_its_adapters_alone(
     tmp_path: Path,
     folders: Callable[[str], Path],
+    wrapped: list[Any],
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     variant: str,
 ) -> None:
     before = named_weights(folders(kind))
-    flags = {} if variant == "plain" else {f"params__{variant}": True}
+    targets = "all-linear" if variant == "every" else "attention"
+    flags = {f"params__{variant}": True} if variant in {"dora", "rslora"} else {}
     run, audit = train(
-        tmp_path,
-        folders(kind),
-        monkeypatch,
-        "lora",
-        params__targets="attention",
-        params__r=R,
-        **flags,
+        tmp_path, folders(kind), monkeypatch, "lora", params__targets=targets, params__r=R, **flags
     )
-    names = wanted_names(kind)
-    expected = adapter_size(before, names, "self_attn")
-    if variant == "dora":
-        expected += sum(
-            w.shape[0]
-            for n, w in before.items()
-            if "self_attn" in n
-            and ".compressor." not in n
-            and n.removesuffix(".weight").rsplit(".", 1)[-1] in names
-        )
+    every = variant == "every"
+    chosen = adapted(before, EVERY if every else ATTENTION, compressor=every)
+    expected = adapter_size(chosen)
+    expected += sum(w.shape[0] for w in chosen.values()) if variant == "dora" else 0
     assert audit["trainable"] == expected
     assert audit["total"] == expected + sum(w.numel() for w in before.values())
-    adapter = tiny.weights(run / "result")
-    trained = [w for n, w in adapter.items() if "lora_B" in n]
-    assert trained
-    assert all(w.abs().max() > 0 for w in trained)
+    owners = {re.sub(r"\.(weight|gate_up_proj|down_proj)$", "", name) for name in chosen}
+    assert set(audit["lora_targets"]) == owners
+
+    (model,) = wrapped
+    held = {n: p for n, p in model.named_parameters() if ".lora_" not in n}
+    plain = {
+        n.removeprefix("base_model.model.").replace(".base_layer", ""): p for n, p in held.items()
+    }
+    assert plain.keys() == before.keys()
+    assert all(torch.equal(plain[name], before[name]) for name in before)
+    moved = [p for n, p in model.named_parameters() if ".lora_B" in n]
+    assert moved
+    assert all(p.abs().max() > 0 for p in moved)
+    check_reload(model, folders(kind), run / "result")
 
 
-@pytest.mark.parametrize("kind", shapes.KINDS)
-def test_lora_on_all_linear_layers_leaves_the_router_alone(
-    tmp_path: Path,
-    folders: Callable[[str], Path],
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-) -> None:
-    before = named_weights(folders(kind))
-    _, audit = train(tmp_path, folders(kind), monkeypatch, "lora", params__r=R)
-    names = wanted_names(kind)
-    expected = adapter_size(before, names, "self_attn") + adapter_size(before, MLP, ".mlp.")
-    for name, weight in before.items():
-        if weight.dim() == 3 and ".experts." in name:
-            expected += R * len(weight) * sum(weight.shape[1:])
-    assert audit["trainable"] == expected
-    assert not [n for n in audit["lora_targets"] if n.endswith(("mlp.gate", "gate.weight"))]
+def check_reload(model: Any, base: Path, result: Path) -> None:
+    """Check that the saved adapter gives the trained model back, beside its base and merged into it."""
+    ids = torch.randint(5, 20, (2, 24), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        trained = model.eval()(input_ids=ids).logits
+        again = peft.PeftModel.from_pretrained(load(base), result).eval()
+        assert torch.equal(again(input_ids=ids).logits, trained)
+        merged = again.merge_and_unload()
+        assert not any("lora" in name for name, _ in merged.named_parameters())
+        torch.testing.assert_close(merged(input_ids=ids).logits, trained, atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(load(base)(input_ids=ids).logits, trained, atol=1e-4)
 
 
+@pytest.mark.parametrize("skill", ["lora", "full-fine-tuning", "layer-freezing"])
 @pytest.mark.parametrize("kind", ["llama", "deepseek_v3"])
-def test_checkpointing_changes_no_loss(
+def test_checkpointing_changes_nothing(
     tmp_path: Path,
     folders: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
+    skill: str,
 ) -> None:
-    plain, _ = train(tmp_path / "a", folders(kind), monkeypatch, "lora")
-    again, _ = train(tmp_path / "b", folders(kind), monkeypatch, "lora", launch__checkpointing=True)
+    plain, _ = train(tmp_path / "a", folders(kind), monkeypatch, skill)
+    again, _ = train(tmp_path / "b", folders(kind), monkeypatch, skill, launch__checkpointing=True)
     assert tiny.losses(again) == pytest.approx(tiny.losses(plain), abs=1e-6)
+    left, right = tiny.weights(plain / "result"), tiny.weights(again / "result")
+    assert all(torch.allclose(left[name], right[name], atol=1e-6) for name in left)
+
+
+@pytest.mark.parametrize("skill", ["lora", "full-fine-tuning", "layer-freezing"])
+def test_what_moves_is_fp32_whatever_the_products_are(
+    tmp_path: Path,
+    folders: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    skill: str,
+) -> None:
+    run, audit = train(tmp_path, folders("deepseek_v3"), monkeypatch, skill, model__dtype="bf16")
+    assert audit["dtypes"] == {"float32": audit["trainable"]}
+    assert all(w.dtype is torch.float32 for w in tiny.weights(run / "result").values())
+
+
+def test_a_name_means_one_kind_of_layer(
+    tmp_path: Path, folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = folders("deepseek_v3")
+    wanted = ["gate_proj", "shared_experts.up_proj", "experts.up_proj"]
+    run, audit = train(tmp_path, model, monkeypatch, "lora", params__targets=wanted, params__r=R)
+    before = named_weights(model)
+    chosen = {
+        name: w
+        for name, w in before.items()
+        if name.endswith(("shared_experts.up_proj.weight", "experts.gate_up_proj"))
+        or re.search(r"layers\.\d+\.mlp\.gate_proj", name)
+    }
+    assert audit["trainable"] == adapter_size(chosen)
+    notes = " ".join(str(e.payload["text_en"]) for e in tiny.events(run, "note"))
+    assert "shared_experts.gate_proj" in notes
+    assert "one tensor" in notes
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "said"),
+    [
+        ("llama", "q_porj", "'q_proj'"),
+        ("deepseek_v3", "v_proj", "kv_b_proj"),
+        ("deepseek_v3", "gate", "router"),
+        ("deepseek_v32", "wq_b", "indexer"),
+        ("deepseek_v4", "gate_proj", "shared_experts.gate_proj"),
+    ],
+)
+def test_a_target_that_gets_nothing_is_refused(
+    tmp_path: Path,
+    folders: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    target: str,
+    said: str,
+) -> None:
+    text = refusal(tmp_path, folders(kind), monkeypatch, params__targets=[target])
+    assert repr(target) in text
+    assert said in text
+
+
+@pytest.mark.filterwarnings("ignore:The following")
+def test_a_target_that_peft_rewrites_is_refused(
+    tmp_path: Path, folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def careless(model: Any, config: peft.LoraConfig) -> Any:
+        config.target_modules, config.target_parameters = "all-linear", None
+        return peft.get_peft_model(model, config)
+
+    monkeypatch.setattr(adapters, "get_peft_model", careless)
+    text = refusal(tmp_path, folders("deepseek_v3"), monkeypatch, params__targets="all-linear")
+    assert "model.layers.0.mlp.down_proj (0 /" in text
+    assert "'attention'" in text
+
+
+def test_a_weight_of_the_model_that_moves_beside_adapters_is_refused(
+    tmp_path: Path, folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def careless(model: Any, config: peft.LoraConfig) -> Any:
+        wrapped = peft.get_peft_model(model, config)
+        model.model.norm.weight.requires_grad_(True)
+        return wrapped
+
+    monkeypatch.setattr(adapters, "get_peft_model", careless)
+    assert "model.norm.weight" in refusal(tmp_path, folders("llama"), monkeypatch)
+
+
+def test_a_part_that_is_not_there_is_refused(
+    tmp_path: Path, folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = refusal(
+        tmp_path,
+        folders("llama"),
+        monkeypatch,
+        skill="layer-freezing",
+        params__train_modules=["o_porj"],
+    )
+    assert "o_proj" in text
+
+
+def test_freezing_everything_is_refused(
+    tmp_path: Path, folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.make_run(tmp_path, "layer-freezing", params__train_last=0)
+    tiny.train_here(monkeypatch, run, folders("llama"))
+    assert tiny.ending(run)["reason"] == "nothing_trainable"
+    assert "train_modules" in tiny.ending(run)["text_en"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,9 @@ from transformers import (
 )
 
 from tutor_agent.core.errors import NotPossibleError, UnreadableError
+from tutor_agent.core.text import Text
 from tutor_agent.training.classifier import is_classifier, settle_config, train_scores
+from tutor_agent.training.segments import looks_across
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +36,7 @@ _ATTENTION = {
     "flex": "flex_attention",
     "eager": "eager",
 }
+_SUPPORT = {"sdpa": "sdpa", "flash": "flash_attn", "flex": "flex_attn"}
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -101,11 +105,6 @@ def load_model(
         NotPossibleError: The attention kernel is not available here.
         UnreadableError: The folder holds no model that transformers knows natively.
     """
-    if plan.model.attention == "flash" and not torch.cuda.is_available():
-        raise NotPossibleError(
-            "model.attention = 'flash' needs a CUDA device; this machine has none. Use 'sdpa'.",
-            "model.attention = 'flash' 需要 CUDA 设备，本机没有。请用 'sdpa'。",
-        )
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         if head is not None:
@@ -133,12 +132,47 @@ def load_model(
     return model
 
 
-def _attention(plan: Plan, kind: Any, config: Any) -> str:
-    """Return the attention kernel; `sdpa` means the plain one for classes that have no other (DeepSeek V4)."""
-    asked = _ATTENTION[plan.model.attention]
-    found = kind._model_mapping.get(type(config), None)
-    knows_sdpa = getattr(found, "_supports_sdpa", True)
-    return "eager" if asked == "sdpa" and not knows_sdpa else asked
+def _attention(plan: Plan, auto: Any, config: Any) -> str:
+    """Return the attention kernel for the class that `auto` makes of `config`.
+
+    `sdpa` means the plain one for classes that have no other (DeepSeek V4). Flex attention has no backward pass on
+    CPUs (torch 2.13 raises NotImplementedError, after 70 seconds of compiling the forward pass).
+
+    Raises:
+        NotPossibleError: The class or this machine does not have it.
+    """
+    asked, kind = plan.model.attention, auto._model_mapping.get(type(config), None)
+    supported = f"_supports_{_SUPPORT[asked]}" if asked in _SUPPORT else None
+    missing = supported is not None and not getattr(kind, supported, True)
+    if asked == "sdpa":
+        return "eager" if missing else "sdpa"
+    if missing:
+        raise NotPossibleError(
+            f"model.attention = {asked!r} is not available for {kind.__name__}. Use 'sdpa'.",
+            f"{kind.__name__} 不支持 model.attention = {asked!r}。请用 'sdpa'。",
+        )
+    if asked != "eager" and not torch.cuda.is_available():
+        raise NotPossibleError(
+            f"model.attention = {asked!r} needs a CUDA device to train; this machine has none. Use 'sdpa'.",
+            f"model.attention = {asked!r} 训练时需要 CUDA 设备，本机没有。请用 'sdpa'。",
+        )
+    if asked == "flash":
+        _check_flash(precision_of(plan).compute)
+    return _ATTENTION[asked]
+
+
+def _check_flash(compute: torch.dtype) -> None:
+    if find_spec("flash_attn") is None:
+        raise NotPossibleError(
+            "model.attention = 'flash' needs the package flash-attn, which is not installed. Run "
+            "`pip install flash-attn --no-build-isolation`, or use 'sdpa'.",
+            "model.attention = 'flash' 需要安装 flash-attn。请运行 `pip install flash-attn --no-build-isolation`，或改用 'sdpa'。",
+        )
+    if compute is torch.float32:
+        raise NotPossibleError(
+            "model.attention = 'flash' computes in 16 bits only. Set model.dtype to 'bf16', or use 'sdpa'.",
+            "model.attention = 'flash' 只支持 16 位计算。请把 model.dtype 设为 'bf16'，或改用 'sdpa'。",
+        )
 
 
 def train_weights(parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -146,6 +180,26 @@ def train_weights(parameters: Iterable[torch.nn.Parameter]) -> None:
     for parameter in parameters:
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
+
+
+def rest_unreached(model: PreTrainedModel) -> list[Text]:
+    """Freeze what no gradient reaches, and say so: the indexers of DeepSeek V3.2 and V4.
+
+    They pick what is attended to by a hard choice; DeepSeek trained them with a loss of their own. Left moving they would
+    cost memory, and processes that average gradients would wait for theirs.
+    """
+    idle = [p for n, p in model.named_parameters() if ".indexer." in n and p.requires_grad]
+    for parameter in idle:
+        parameter.requires_grad_(False)
+    count = sum(p.numel() for p in idle)
+    if not idle:
+        return []
+    return [
+        Text(
+            en=f"The attention indexer ({count:,} weights) stays as it is: this loss does not reach it.",
+            zh=f"注意力索引器（{count:,} 个权重）保持不变：当前损失传不到那里。",
+        )
+    ]
 
 
 def settle_frozen(model: PreTrainedModel, dtype: torch.dtype) -> None:
@@ -172,7 +226,7 @@ def blocks_of(model: PreTrainedModel) -> torch.nn.ModuleList:
 
 
 def train_top(model: PreTrainedModel, last: int, *, embeddings: bool, head: bool) -> None:
-    """Let the last `last` blocks and the final normalisation move, and on request both ends.
+    """Let the last `last` blocks and the normalisation above them move, and on request both ends.
 
     Raises:
         NotPossibleError: The model has fewer blocks, or keeps them elsewhere.
@@ -187,7 +241,7 @@ def train_top(model: PreTrainedModel, last: int, *, embeddings: bool, head: bool
         train_weights(block.parameters())
     body: Any = model.base_model
     for name, module in body.named_children():
-        if "norm" in name:
+        if last and "norm" in name:
             train_weights(module.parameters())
     if embeddings:
         train_weights(model.get_input_embeddings().parameters())
@@ -231,14 +285,10 @@ def _has_part(path: list[str], wanted: list[str]) -> bool:
 def refuse_packing(model: torch.nn.Module) -> None:
     """Check that packed samples stay apart in this architecture.
 
-    The indexer and the compressor of DeepSeek V3.2 and V4 choose among all tokens of a sequence, and
-    transformers shows them no border between samples (measured: losses differ by up to a per cent).
-
     Raises:
         NotPossibleError: They would read each other.
     """
-    pieces = {piece for name, _ in model.named_modules() for piece in name.split(".")}
-    if pieces & {"indexer", "compressor"}:
+    if looks_across(model):
         name = type(model).__name__
         raise NotPossibleError(
             f"data.packing = true does not work with {name}: its sparse attention would look across packed samples. "

@@ -24,7 +24,11 @@ Quantisation = Literal["none", "nf4", "int8"]
 
 _BLOCK = 64
 """Weights that share a scale; the CPU kernel of bitsandbytes takes whole blocks of a row only."""
-_PACKED = {"Linear4bit", "Linear8bitLt"}
+PACKED = frozenset({"Linear4bit", "Linear8bitLt"})
+"""Classes of packed layers."""
+_LEFT_PLAIN = ["lm_head", "score", "kv_b_proj"]
+"""Layers that int8 leaves alone: both heads, and a projection of latent attention whose input has four
+dimensions, for which bitsandbytes 0.50 has no product (measured: RuntimeError in int8_vectorwise_quant)."""
 
 
 def packed_loading(kind: Quantisation, plan: Plan, precision: Precision) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def packed_loading(kind: Quantisation, plan: Plan, precision: Precision) -> dict
             "此处不会把打包后的权重分到多个进程。请把其中一个设为 'none'。",
         )
     if kind == "int8":
-        config = BitsAndBytesConfig(load_in_8bit=True)
+        config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=_LEFT_PLAIN)
     else:
         config = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -72,7 +76,7 @@ def describe_packing(model: torch.nn.Module, kind: Quantisation) -> Text:
     packed = plain = 0
     for module in model.modules():
         own = list(module.parameters(recurse=False))
-        if type(module).__name__ in _PACKED:
+        if type(module).__name__ in PACKED:
             packed += sum(_elements(p, module) for p in own)
         else:
             plain += sum(p.numel() for p in own)

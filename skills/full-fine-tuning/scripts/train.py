@@ -15,13 +15,14 @@ import torch  # noqa: E402
 from tutor_agent.core.contract import Contract  # noqa: E402
 from tutor_agent.data.audit import refuse_unlearnable  # noqa: E402
 from tutor_agent.data.prepare import prepare  # noqa: E402
-from tutor_agent.training.audit import audit_trainable, refuse_pointless  # noqa: E402
+from tutor_agent.training.audit import audit_trainable, refuse_surprises  # noqa: E402
 from tutor_agent.training.entry import TrainingRun, read_options  # noqa: E402
 from tutor_agent.training.model import (  # noqa: E402
     dtype_on_disk,
     load_model,
     load_tokenizer,
     precision_of,
+    rest_unreached,
     train_weights,
 )
 from tutor_agent.training.session import (  # noqa: E402
@@ -53,11 +54,14 @@ def main() -> int:
         # Every weight moves, in fp32; the products are computed in the plan's precision.
         model = load_model(run.plan, options.model, torch.float32, data.head)
         train_weights(model.parameters())
+        notes = rest_unreached(model)
         audit = audit_trainable(model)
-        refuse_pointless(audit, router_allowed=True)
+        refuse_surprises(audit, adapters=False)
 
         trainer = make_trainer(run, model, tokenizer, data, precision)
         report_audit(run, data, audit)
+        for note in notes:
+            run.recorder.note(note)
 
         judge(run, trainer, data, "before")
         if train(run, trainer):

@@ -16,13 +16,14 @@ from pydantic import Field  # noqa: E402
 from tutor_agent.core.contract import Contract  # noqa: E402
 from tutor_agent.data.audit import refuse_unlearnable  # noqa: E402
 from tutor_agent.data.prepare import prepare  # noqa: E402
-from tutor_agent.training.audit import audit_trainable, refuse_pointless  # noqa: E402
+from tutor_agent.training.audit import audit_trainable, refuse_surprises  # noqa: E402
 from tutor_agent.training.entry import TrainingRun, read_options  # noqa: E402
 from tutor_agent.training.model import (  # noqa: E402
     dtype_on_disk,
     load_model,
     load_tokenizer,
     precision_of,
+    rest_unreached,
     settle_frozen,
     train_parts,
     train_top,
@@ -40,7 +41,7 @@ class FreezingSettings(Contract):
     """Which blocks learn."""
 
     train_last: int = Field(default=2, ge=0)
-    """How many of the last blocks move; the final normalisation moves with them."""
+    """How many of the last blocks move; the final normalisation moves with them, if any does."""
     train_embeddings: bool = False
     """Whether the input embedding moves."""
     train_head: bool = False
@@ -71,12 +72,15 @@ def main() -> int:
             head=settings.train_head,
         )
         train_parts(model, settings.train_modules)
+        notes = rest_unreached(model)
         settle_frozen(model, precision.weights)
         audit = audit_trainable(model)
-        refuse_pointless(audit, router_allowed=True)
+        refuse_surprises(audit, adapters=False)
 
         trainer = make_trainer(run, model, tokenizer, data, precision)
         report_audit(run, data, audit)
+        for note in notes:
+            run.recorder.note(note)
 
         judge(run, trainer, data, "before")
         if train(run, trainer):

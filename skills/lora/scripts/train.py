@@ -13,7 +13,7 @@ PLACE = enter_rank()
 from tutor_agent.data.audit import refuse_unlearnable  # noqa: E402
 from tutor_agent.data.prepare import prepare  # noqa: E402
 from tutor_agent.training.adapters import LoraSettings, adapter_names, add_adapters  # noqa: E402
-from tutor_agent.training.audit import audit_trainable, refuse_pointless  # noqa: E402
+from tutor_agent.training.audit import audit_trainable, refuse_surprises  # noqa: E402
 from tutor_agent.training.entry import TrainingRun, read_options  # noqa: E402
 from tutor_agent.training.model import load_model, load_tokenizer, precision_of  # noqa: E402
 from tutor_agent.training.quantised import describe_packing, packed_loading  # noqa: E402
@@ -46,7 +46,7 @@ def main() -> int:
         if loading:
             notes.append(describe_packing(frozen, settings.quantization))
         audit = audit_trainable(model)
-        refuse_pointless(audit, router_allowed=False)
+        refuse_surprises(audit, adapters=True)
 
         trainer = make_trainer(run, model, tokenizer, data, precision)
         report_audit(run, data, audit, adapter_names(model))
