@@ -107,7 +107,9 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
         x, weight_oi = ctx.saved_tensors
         g_no = gradient.reshape(-1, gradient.shape[-1])
         to_x = to_weight = to_bias = None
@@ -142,7 +144,9 @@ class _LowRank(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
         x, weight_oi, down_ri, up_or, h_nr = ctx.saved_tensors
         g_no = gradient.reshape(-1, gradient.shape[-1])
         to_h_nr = _product(g_no, up_or.t()).mul_(ctx.scaling)

@@ -83,7 +83,9 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: torch.Tensor
+    ) -> tuple[torch.Tensor, None]:
         """Scale the gradient that the forward pass left behind."""
         (gradient_nv,) = ctx.saved_tensors
         return gradient_nv.detach().mul_(grad_outputs[0]), None

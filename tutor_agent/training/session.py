@@ -19,7 +19,9 @@ from tutor_agent.training.classifier import save_classes
 from tutor_agent.training.entry import TrainingRun, check_sharded
 from tutor_agent.training.guard import Guard
 from tutor_agent.training.judging import judge_now, names_of
+from tutor_agent.training.kernels import hasten
 from tutor_agent.training.model import pad_id, refuse_packing
+from tutor_agent.training.segments import join_rows
 from tutor_agent.training.trackers import Trackers, refuse_missing
 from tutor_agent.training.trainer import TutorTrainer, Watch
 
@@ -44,6 +46,7 @@ def report_audit(
         trainable=audit.trainable,
         total=audit.total,
         modules=audit.modules,
+        dtypes=audit.dtypes,
         lora_targets=adapted or [],
         supervised_tokens=labels.supervised_tokens,
         total_tokens=labels.total_tokens,
@@ -87,6 +90,9 @@ def make_trainer(
     steps = total_steps(plan, len(items))
     folder = run.options.run / "checkpoints"
     block = _block_class(model)
+    # A classifier reads the end of each row, so its texts stay apart.
+    joined = data.head is None and join_rows(model, plan)
+    hasten(model, plan)
     arguments = make_arguments(plan, folder, steps, precision, block)
     guard = Guard(
         vocabulary=model.get_input_embeddings().weight.shape[0],
@@ -105,7 +111,11 @@ def make_trainer(
     trainer = TutorTrainer(
         watch=Watch(guard, run.recorder, checkpoints, tokenizer, names_of(run)),
         validation=data.validation,
-        collator=Collator(pad, packed=packed, flat=packed and plan.model.attention == "flash"),
+        collator=Collator(
+            pad,
+            packed=packed or joined,
+            flat=joined or (packed and plan.model.attention == "flash"),
+        ),
         order=order,
         model=model,
         args=arguments,
