@@ -185,11 +185,30 @@ def start_ranks(
 ) -> subprocess.Popen[bytes]:
     """Start a training script on several processes of this machine, if wanted `through` another."""
     skill = Plan.load(run / "plan.yaml").skill
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(ranks), "--", *([through] if through else [])]
-    command += [str(script(skill))]
+    command = [*([through] if through else []), str(script(skill))]
     command += ["--run", str(run), "--model", str(model_folder)]
     command += ["--resume", str(resume)] if resume else []
+    return _launch(command, run, ranks)
+
+
+def train_several(
+    jobs: list[dict[str, str]], model_folder: Path, *, through: str | None = None
+) -> None:
+    """Train the runs of `jobs` (see `several`) one after another on two processes, and wait for them."""
+    from tests.train import several
+
+    command = [*([through] if through else []), several.__file__]
+    command += [str(model_folder), json.dumps(jobs)]
+    process = _launch(command, Path(jobs[0]["run"]), 2)
+    try:
+        process.wait(timeout=60 + 30 * len(jobs))
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _launch(command: list[str], run: Path, ranks: int) -> subprocess.Popen[bytes]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     root = Path(__file__).resolve().parents[2]
     environment = {
         **os.environ,
@@ -201,7 +220,10 @@ def start_ranks(
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*launcher, "--nproc-per-node", str(ranks), "--", *command],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
 
 

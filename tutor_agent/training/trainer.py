@@ -20,12 +20,13 @@ from tutor_agent.core.storage import write_atomic
 from tutor_agent.core.text import Text
 from tutor_agent.data.collate import Batch, Collator, Item, one_each
 from tutor_agent.data.labels import Example, filler
-from tutor_agent.training.drill import own_names, read_back, refuse_missing_weights
+from tutor_agent.training.drill import read_back
 from tutor_agent.training.guard import REASONS
 from tutor_agent.training.losses import token_losses
 from tutor_agent.training.metrics import chosen, tally_for
 from tutor_agent.training.model import pad_id
 from tutor_agent.training.scene import Moment, keep_scene
+from tutor_agent.training.weights import once_each, own_names, refuse_missing_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -216,6 +217,12 @@ class TutorTrainer(Trainer):
             best = self.state.best_model_checkpoint
             checkpoints.prune(Path(best) if best else None)
         self.accelerator.wait_for_everyone()
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        """Write the weights, each of them once."""
+        super()._save(output_dir, once_each(self.model, state_dict) if state_dict else state_dict)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Refuse a checkpoint that does not bring all weights; a warning would train on with others."""
