@@ -12,11 +12,6 @@ from tests.train import tiny
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
-]
-
 
 @pytest.mark.parametrize("skill", ["lora", "full-fine-tuning", "layer-freezing"])
 @pytest.mark.parametrize("checkpointing", [False, True])

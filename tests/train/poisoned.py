@@ -28,8 +28,10 @@ class Poison(TrainerCallback):
         named = kwargs["model"].named_parameters()
         weight = next(weight for name, weight in named if "layers.1.mlp.up_proj" in name)
         if os.environ["TUTOR_TEST_POISON"] == "weight":
-            part = getattr(weight, "ds_tensor", weight)
-            part.data.view(-1)[3] = float("nan")
+            # ZeRO-3 computes with the whole of a small weight, and keeps a part of it beside.
+            for part in (weight, getattr(weight, "ds_tensor", weight)):
+                if part.numel():
+                    part.data.view(-1)[3] = float("nan")
         else:
             weight.register_hook(lambda gradient: torch.full_like(gradient, float("nan")))
 
