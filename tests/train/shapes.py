@@ -44,33 +44,19 @@ _OWN: dict[str, dict[str, Any]] = {
     "deepseek_v2_lite": {**tiny.LATENT, "q_lora_rank": None, "topk_method": "greedy"},
 }
 KINDS = tuple(_OWN)
-_WIDE = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "moe_intermediate_size": 64,
-    "q_lora_rank": 64,
-    "kv_lora_rank": 64,
-    "o_lora_rank": 64,
-    "head_dim": 64,
-    "v_head_dim": 16,
-}
-"""Widths in whole blocks of 64, which the 4-bit kernel of CPUs asks for."""
 
 
-def save(folder: Path, kind: str, *, wide: bool = False) -> Path:
+def save(folder: Path, kind: str) -> Path:
     """Write a tiny model of `kind` with its tokenizer."""
     torch.manual_seed(0)
     tokens = tiny.tokenizer()
-    settings = {**tiny.BASE, **_OWN[kind]}
-    if wide:
-        settings |= {key: size for key, size in _WIDE.items() if settings.get(key) is not None}
     config = transformers.AutoConfig.for_model(
         kind.removesuffix("_lite"),
         vocab_size=len(tokens),
         bos_token_id=tokens.bos_token_id,
         eos_token_id=tokens.eos_token_id,
         pad_token_id=tokens.pad_token_id,
-        **settings,
+        **{**tiny.BASE, **_OWN[kind]},
     )
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokens.save_pretrained(folder)

@@ -38,32 +38,6 @@ EVERY = (*ATTENTION, "o_a_proj", "gate_proj", "up_proj", "down_proj", "gate_up_p
 Weights = dict[str, torch.Tensor]
 
 
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A folder with a tiny model of any kind, made once."""
-    made: dict[str, Path] = {}
-
-    def get(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = shapes.save(tmp_path_factory.mktemp(kind), kind)
-        return made[kind]
-
-    return get
-
-
-@pytest.fixture
-def wrapped(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The models that get adapters, still to be looked at after training."""
-    made: list[Any] = []
-
-    def wrap(*arguments: Any) -> Any:
-        made.append(peft.get_peft_model(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(adapters, "get_peft_model", wrap)
-    return made
-
-
 def load(folder: Path) -> Any:
     return transformers.AutoModelForCausalLM.from_pretrained(folder)
 
@@ -225,7 +199,12 @@ def check_reload(model: Any, base: Path, result: Path) -> None:
     with torch.no_grad():
         trained = model.eval()(input_ids=ids).logits
         again = peft.PeftModel.from_pretrained(load(base), result).eval()
-        assert torch.equal(again(input_ids=ids).logits, trained)
+        held = dict(model.named_parameters())
+        saved = {name: p for name, p in again.named_parameters() if ".lora_" in name}
+        assert saved
+        assert all(torch.equal(held[name], p) for name, p in saved.items())
+        # Kernels chosen for speed round otherwise than PyTorch's own.
+        torch.testing.assert_close(again(input_ids=ids).logits, trained, atol=1e-5, rtol=1e-4)
         merged = again.merge_and_unload()
         assert not any("lora" in name for name, _ in merged.named_parameters())
         torch.testing.assert_close(merged(input_ids=ids).logits, trained, atol=1e-5, rtol=1e-4)

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 Quantisation = Literal["none", "nf4", "int8"]
 
-_BLOCK = 64
-"""Weights that share a scale; the CPU kernel of bitsandbytes takes whole blocks of a row only."""
 PACKED = frozenset({"Linear4bit", "Linear8bitLt"})
 """Classes of packed layers."""
+_REARRANGED = "support_avx512bf16_for_cpu"
 _LEFT_PLAIN = ["lm_head", "score", "kv_b_proj"]
 """Layers that int8 leaves alone: both heads, and a projection of latent attention whose input has four
 dimensions, for which bitsandbytes 0.50 has no product (measured: RuntimeError in int8_vectorwise_quant)."""
@@ -66,13 +65,19 @@ def packed_loading(kind: Quantisation, plan: Plan, precision: Precision) -> dict
     return {"quantization_config": config, "device_map": {"": place}}
 
 
-def describe_packing(model: torch.nn.Module, kind: Quantisation) -> Text:
-    """Say how much of `model` is packed.
+def settle_packed(model: torch.nn.Module, kind: Quantisation) -> Text:
+    """Keep the packed layers of `model` fit for training, and say how much of it is packed.
+
+    On CPUs with bf16 instructions bitsandbytes rearranges a 4-bit layer for good at its first forward pass without
+    gradients; from then on no gradient passes through it, without an error (measured with 0.50.2), and layers of some
+    widths fail. Without that the products are exact, at any width.
 
     Raises:
-        NotPossibleError: Nothing is, or a layer is too narrow for the 4-bit kernel of CPUs.
+        NotPossibleError: Nothing is packed.
     """
-    _refuse_narrow(model)
+    for module in model.modules():
+        if hasattr(module, _REARRANGED):
+            setattr(module, _REARRANGED, False)
     packed = plain = 0
     for module in model.modules():
         own = list(module.parameters(recurse=False))
@@ -90,20 +95,6 @@ def describe_packing(model: torch.nn.Module, kind: Quantisation) -> Text:
         en=f"{share:.0%} of the weights are held in {kind}; embeddings, norms, the head and fused experts are not.",
         zh=f"{share:.0%} 的权重以 {kind} 存放；词嵌入、归一化、输出头和融合的专家权重除外。",
     )
-
-
-def _refuse_narrow(model: torch.nn.Module) -> None:
-    for name, module in model.named_modules():
-        if type(module).__name__ != "Linear4bit" or torch.cuda.is_available():
-            continue
-        width = int(getattr(module, "in_features", _BLOCK))
-        if width % _BLOCK:
-            raise NotPossibleError(
-                f"params.quantization = 'nf4' needs layers whose width is a multiple of {_BLOCK} on a CPU; {name} has "
-                f"{width}. Use 'int8' or 'none'.",
-                f"在 CPU 上 params.quantization = 'nf4' 要求层宽是 {_BLOCK} 的倍数，而 {name} 的宽度是 {width}。"
-                "请用 'int8' 或 'none'。",
-            )
 
 
 def _elements(parameter: torch.nn.Parameter, module: Any) -> int:

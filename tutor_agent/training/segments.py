@@ -21,6 +21,7 @@ _PROBE = (7, 5, 9)
 """Lengths of the samples on which a model is tried."""
 _TOLERANCE = {torch.float32: 1e-3}
 _LOOSE = 5e-2
+_HALF = (torch.bfloat16, torch.float16)
 
 
 def attend(
@@ -98,7 +99,9 @@ def keeps_apart(body: Any) -> bool:
     positions = torch.cat([torch.arange(size) for size in _PROBE])[None].to(device)
     was_training = body.training
     body.eval()
-    with torch.no_grad():
+    # Layers that train are fp32 beside frozen ones in 16 bits, as autocast has it while training.
+    half = next((p.dtype for p in body.parameters() if p.dtype in _HALF), None)
+    with torch.no_grad(), torch.autocast(device.type, half, enabled=half is not None):
         alone = torch.cat([body(input_ids=ids, use_cache=False).logits for ids in samples], dim=1)
         joined = body(
             input_ids=torch.cat(samples, dim=1),

@@ -16,7 +16,7 @@ from tutor_agent.training.adapters import LoraSettings, adapter_names, add_adapt
 from tutor_agent.training.audit import audit_trainable, refuse_surprises  # noqa: E402
 from tutor_agent.training.entry import TrainingRun, read_options  # noqa: E402
 from tutor_agent.training.model import load_model, load_tokenizer, precision_of  # noqa: E402
-from tutor_agent.training.quantised import describe_packing, packed_loading  # noqa: E402
+from tutor_agent.training.quantised import packed_loading, settle_packed  # noqa: E402
 from tutor_agent.training.session import (  # noqa: E402
     judge,
     make_trainer,
@@ -44,7 +44,7 @@ def main() -> int:
         frozen = load_model(run.plan, options.model, precision.weights, data.head, **loading)
         model, notes = add_adapters(frozen, settings)
         if loading:
-            notes.append(describe_packing(frozen, settings.quantization))
+            notes.append(settle_packed(frozen, settings.quantization))
         audit = audit_trainable(model)
         refuse_surprises(audit, adapters=True)
 
