@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -256,3 +257,26 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def state(checkpoint: Path) -> dict[str, Any]:
     """Return the trainer state of a checkpoint."""
     return dict(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")))
+
+
+def same_state(one: Path, two: Path) -> bool:
+    """Return whether two checkpoints hold the same bits: weights, optimizer, schedule and random states."""
+    names = {path.name for path in one.iterdir() if path.suffix in {".pt", ".pth", ".bin"}}
+    names -= {"training_args.bin"}
+    assert names >= {"scheduler.pt"}
+    return _same(weights(one), weights(two)) and all(
+        _same(
+            torch.load(one / name, weights_only=False), torch.load(two / name, weights_only=False)
+        )
+        for name in names
+    )
+
+
+def _same(one: Any, two: Any) -> bool:
+    if isinstance(one, torch.Tensor | np.ndarray):
+        return bool((torch.as_tensor(one) == torch.as_tensor(two)).all())
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(_same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(_same, one, two))
+    return bool(one == two)
