@@ -9,6 +9,7 @@ import inspect
 import math
 from typing import TYPE_CHECKING, Any
 
+import datasets
 import peft
 import pytest
 import transformers
@@ -38,6 +39,7 @@ def _parameters(of: str) -> set[str]:
         "Trainer": transformers.Trainer.__init__,
         "Trainer.train": transformers.Trainer.train,
         "tokenizer": PreTrainedTokenizerBase.__call__,
+        "load_dataset": datasets.load_dataset,
     }
     target = _trl().SFTTrainer.__init__ if of == "SFTTrainer" else found[of]
     return set(inspect.signature(target).parameters)
@@ -66,7 +68,7 @@ def test_arguments_of_from_pretrained(llama: Path) -> None:
     assert changed is not None
     load = transformers.AutoModelForCausalLM.from_pretrained
     source = inspect.getsource(PreTrainedModel.from_pretrained)
-    for old, new in changed.renamed:
+    for old, new, _ in changed.renamed:
         assert f'"{new}"' in source or f"{new}:" in source, new
         if old in changed.still_taken:
             load(llama, **{old: "float32"})
@@ -77,15 +79,29 @@ def test_arguments_of_from_pretrained(llama: Path) -> None:
 
 @pytest.mark.parametrize("changed", renamed_table().names, ids=lambda c: c.of)
 def test_old_names_are_gone_and_new_ones_are_there(changed: Changed) -> None:
-    owner: Any = {"transformers": transformers, "peft": peft, "tokenizer": PreTrainedTokenizerBase}[
-        changed.of
-    ]
+    owners: dict[str, Any] = {
+        "transformers": transformers,
+        "peft": peft,
+        "datasets": datasets,
+        "tokenizer": PreTrainedTokenizerBase,
+    }
+    owner = owners[changed.of] if changed.of in owners else _trl()
     for old, new in changed.successors.items():
         assert not hasattr(owner, old), f"{changed.of}.{old} is still there"
         if new is None or changed.of == "tokenizer":
             continue
         module, _, name = new.rpartition(".")
         assert hasattr(importlib.import_module(module) if module else owner, name), new
+
+
+def test_every_removal_has_its_release_and_is_in_the_installed_one() -> None:
+    table = renamed_table()
+    for changed in (*table.arguments, *table.names):
+        newest = [int(part) for part in table.versions[changed.package].split(".")]
+        for name, release in changed.since.items():
+            if name in changed.still_taken:
+                continue
+            assert [int(part) for part in release.split(".")] <= newest, name
 
 
 def test_the_versions_of_the_table_are_the_installed_ones() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from tutor_agent.actions.inspect import see_data, see_machine, see_model
-from tutor_agent.advise.from_script import Carried, carry_over, skill_of, task_of
+from tutor_agent.advise.from_script import carry_over
+from tutor_agent.advise.script_data_fields import skill_of, task_of
 from tutor_agent.advise.script_figures import (
+    copy_finding,
     missing_file,
     model_findings,
     preparation_findings,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tutor_agent.actions.context import Context
+    from tutor_agent.advise.carried import Carried
 
 
 _FILES = ("data.train", "data.validation", "data.test")
@@ -96,6 +100,7 @@ def migrate(context: Context, request: MigrateRequest) -> Migration:
         findings += value_findings(script, carried, machine, None)
         return _migration(script, findings, None, needs)
     made = _plan(context, request, script, carried, (model, data), (machine, facts))
+    made = made.explained(script, own_model=request.model is None)
     findings += value_findings(script, carried, machine, made)
     return _migration(script, findings, made, needs)
 
@@ -161,16 +166,29 @@ def _model(
     if given is None or not isinstance(given.value, str):
         return None, None, list(model_findings(script, None, ()))
     name = given.value
+    original = _original(name)
+    if original is not None:
+        return original, see_model(context, original), [copy_finding(script, name, original)]
     better, near = _mended(name)
     if better is not None:
         findings = list(model_findings(script, better, near))
         return better, see_model(context, better), findings
     try:
         return name, see_model(context, name), []
-    except NotFoundError:
-        return name, None, list(model_findings(script, None, near))
+    except NotFoundError as error:
+        # Only the hub's own word, or a like name of the same owner, says that there is no such model.
+        absent = "hub: no repository" in error.text.en
+        trouble = None if absent else error.text
+        return name, None, list(model_findings(script, None, near, trouble))
     except TutorError as error:
         return name, None, list(model_findings(script, None, (), error.text))
+
+
+def _original(name: str) -> str | None:
+    """Return the model of the catalogue behind a copy in 4 or 8 bits, as Unsloth offers them."""
+    plain = re.sub(r"(?:-unsloth)?-bnb-[48]bit$", "", name.split("/")[-1])
+    known = find_model(plain) if plain != name.split("/")[-1] else None
+    return known.id if known else None
 
 
 def _mended(name: str) -> tuple[str | None, tuple[str, ...]]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
+from tutor_agent.advise.carried import Carried, Kept
+from tutor_agent.advise.script_data_fields import data_from_script
 from tutor_agent.core.text import Text
 from tutor_agent.library.renamed import renamed_table
-from tutor_agent.probe.script_values import Given, Made, Rows, Unknown, is_plain
+from tutor_agent.probe.script_values import Given, Made, Unknown
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
-
-    from tutor_agent.core.plan import Task
     from tutor_agent.probe.script import Script
 
 _NUMBERS: dict[str, tuple[str, type[int] | type[float], float]] = {
@@ -76,53 +74,10 @@ _SILENT = frozenset(
         "dataset_text_field", "logging_first_step", "disable_tqdm", "remove_unused_columns", "save_safetensors",
         "dataloader_num_workers", "dataloader_pin_memory", "log_level", "push_to_hub", "data_seed", "adafactor", "tf32",
         "gradient_checkpointing_kwargs", "ddp_find_unused_parameters", "evaluation_strategy", "hub_model_id",
-        "predict_with_generate", "local_rank", "model_init_kwargs", "label_names", "deepspeed", "fsdp", "fsdp_config",
+        "predict_with_generate", "local_rank", "assistant_only_loss", "completion_only_loss", "model_max_length", "cache_dir", "model_init_kwargs", "label_names",
     }
 )  # fmt: skip
 """Arguments that are carried over elsewhere, or that a run of the tutor settles by itself."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A value of the script for one field of the plan."""
-
-    path: str
-    value: JsonValue
-    line: int | None = None
-    """Where the script says it; None for the library's default."""
-    default_of: str = ""
-    note: Text | None = None
-    """How the value was translated, when it is not the same number."""
-
-
-@dataclass
-class Carried:
-    """Everything that is carried over, and what could not be."""
-
-    fields: dict[str, Kept] = field(default_factory=dict[str, Kept])
-    unknown: dict[str, Unknown] = field(default_factory=dict[str, Unknown])
-    """Arguments whose value only running the script would tell."""
-    left: dict[str, Given] = field(default_factory=dict[str, Given])
-    """Arguments without a place in a plan."""
-
-    def keep(self, path: str, value: object, given: Given | None, note: Text | None = None) -> None:
-        """Keep one value."""
-        line = given.line if given else None
-        self.fields[path] = Kept(path, cast("JsonValue", value), line, note=note)
-
-    def move(self, path: str, value: str) -> None:
-        """Give a kept file another name."""
-        self.fields[path] = replace(self.fields[path], value=value)
-
-    def plain(self, name: str, given: Given | None) -> object | None:
-        """Return a readable value; note an unreadable one."""
-        if given is None or given.value is None:
-            return None
-        if is_plain(given.value):
-            return given.value
-        value = given.value
-        self.unknown[name] = value if isinstance(value, Unknown) else Unknown(name, given.line)
-        return None
 
 
 def carry_over(script: Script) -> Carried:
@@ -133,7 +88,7 @@ def carry_over(script: Script) -> Carried:
     _evaluating(carried, given, script)
     _loading(carried, given, script)
     _adapting(carried, script)
-    _reading(carried, given, script)
+    data_from_script(carried, given, script)
     known = {*_NUMBERS, *_SWITCHES, *_SILENT}
     carried.left.update({name: each for name, each in given.items() if name not in known})
     return carried
@@ -144,27 +99,13 @@ def settings_of(script: Script) -> dict[str, Given]:
     if script.arguments is None:
         return {}
     changed = renamed_table().argument_changes("TrainingArguments")
-    new = dict(changed.renamed) if changed else {}
+    new = {old: current for old, current, _ in changed.renamed} if changed else {}
     same = {"evaluation_strategy", "per_gpu_train_batch_size", "per_gpu_eval_batch_size"}
     named = script.arguments.named
     found = {new[name] if name in same else name: given for name, given in named.items()}
     if script.arguments.args:
         found.setdefault("output_dir", script.arguments.args[0])
     return found
-
-
-def skill_of(script: Script) -> str:
-    """Return the training skill that does what the script does."""
-    if script.lora is not None:
-        return "lora"
-    return "layer-freezing" if script.frozen is not None else "full-fine-tuning"
-
-
-def task_of(script: Script) -> Task | None:
-    """Return the task, when the script tells; else the columns of the data decide."""
-    if script.model is not None and "ForSequenceClassification" in script.model.name:
-        return "classification"
-    return "pretraining" if script.kind == "trainer" and script.text_column else None
 
 
 def _numbers(carried: Carried, given: dict[str, Given], script: Script) -> None:
@@ -344,62 +285,3 @@ def _quantising(carried: Carried, made: Made | None) -> None:
     for name, kind in (("load_in_4bit", "nf4"), ("load_in_8bit", "int8")):
         if carried.plain(name, made.get(name)) is True:
             carried.keep("params.quantization", kind, made.get(name))
-
-
-def _reading(carried: Carried, given: dict[str, Given], script: Script) -> None:
-    _files(carried, script)
-    _lengths(carried, given, script)
-    packing = given.get("packing") or script.part("packing")
-    value = carried.plain("packing", packing)
-    if isinstance(value, bool):
-        carried.keep("data.packing", value, packing)
-    elif script.tokenizing and script.kind == "trainer" and not script.joins_texts:
-        call = script.tokenizing[0]
-        note = Text(en="your script pads each row by itself", zh="脚本把每一行单独填充")
-        carried.keep("data.packing", False, Given(False, call.line), note)
-    column = given.get("dataset_text_field") or script.part("dataset_text_field")
-    name = carried.plain("dataset_text_field", column) or (
-        script.text_column if script.kind == "trainer" else None
-    )
-    if isinstance(name, str) and task_of(script) != "classification":
-        line = column.line if column else script.tokenizing[0].line
-        carried.keep("data.columns.text", name, Given(name, line))
-
-
-def _files(carried: Carried, script: Script) -> None:
-    train = script.train
-    if train is None:
-        return
-    parts = (("train", train), ("validation", script.validation), ("test", script.test))
-    used: set[str] = set()
-    for name, rows in parts:
-        if rows is not None and rows.paths and rows.paths[0] not in used:
-            used.add(rows.paths[0])
-            carried.keep(f"data.{name}", rows.paths[0], Given(rows.paths[0], rows.line))
-    held = _held(train, script.validation)
-    if held is not None and "data.validation" not in carried.fields:
-        carried.keep("data.holdout", held, Given(held, train.line))
-
-
-def _held(train: Rows, validation: Rows | None) -> float | None:
-    """Return the share that the script puts aside for validation, within what a plan allows."""
-    held = validation.share if validation is not None and validation.share else train.held
-    if held is None and train.share is not None:
-        held = 1 - train.share
-    return round(min(held, 0.49), 4) if held and held > 0 else None
-
-
-def _lengths(carried: Carried, given: dict[str, Given], script: Script) -> None:
-    places = [call.get("max_length") for call in script.tokenizing]
-    if script.kind == "sft":
-        places = [
-            given.get("max_length"),
-            given.get("max_seq_length"),
-            script.part("max_seq_length"),
-            *places,
-        ]
-    for each in places:
-        value = carried.plain("max_length", each)
-        if isinstance(value, int) and value >= 8 and each is not None:
-            carried.keep("data.max_length", value, each)
-            return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tutor_agent.advise.from_script import Carried, given_text, settings_of
+from tutor_agent.advise.from_script import given_text, settings_of
 from tutor_agent.advise.script_findings import Noter, ScriptFinding
 from tutor_agent.core.text import Text
 from tutor_agent.probe.script_data import is_writer
@@ -13,6 +13,7 @@ from tutor_agent.probe.script_values import Given, Rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tutor_agent.advise.carried import Carried
     from tutor_agent.advise.script_plan import ScriptPlan
     from tutor_agent.core.facts import Machine
     from tutor_agent.probe.script import Script
@@ -127,11 +128,27 @@ def _early_stopping(noter: Noter, given: dict[str, Given]) -> Iterator[ScriptFin
         yield noter.note("wrong", "early-stopping", stopping.line, text, todo)
 
 
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("deepspeed", "fsdp", "fsdp_config"),
+        Text(
+            en="How the model is spread over GPUs is launch.sharding in a plan; it is chosen by what the machine has.",
+            zh="模型如何分布到多张 GPU，在计划中由 launch.sharding 决定，并按机器条件选择。",
+        ),
+    ),
+    "resume_from_checkpoint": Text(
+        en="Going on with a run is `tutor resume` here, not part of a plan.",
+        zh="继续训练在这里用 `tutor resume`，不写在计划中。",
+    ),
+}
+
+
 def _left(noter: Noter, carried: Carried) -> Iterator[ScriptFinding]:
     for name, given in carried.left.items():
-        text = Text(
-            en=f"{name} has no place in a plan and is not carried over.",
-            zh=f"{name} 在计划中没有对应项，不会带入。",
+        value = f"={given.value!r}" if isinstance(given.value, str | int | float) else ""
+        text = _ELSEWHERE.get(name) or Text(
+            en=f"{name}{value} has no place in a plan and is not carried over.",
+            zh=f"{name}{value} 在计划中没有对应项，不会带入。",
         )
         yield noter.note("note", "not-carried", given.line, text, _CHECK)
 
@@ -220,6 +237,19 @@ def preparation_findings(script: Script) -> Iterator[ScriptFinding]:
     yield Noter(script).note("note", "preparation", written[0].line, text, todo)
 
 
+def copy_finding(script: Script, name: str, original: str) -> ScriptFinding:
+    """Return that a model is a quantised copy of another, which the plan takes."""
+    line = script.model_name.line if script.model_name else 1
+    text = Text(
+        en=f"{name} is a copy of {original} in few bits.", zh=f"{name} 是 {original} 的低比特副本。"
+    )
+    todo = Text(
+        en=f"The plan takes {original}; params.quantization nf4 holds it in 4 bits while training.",
+        zh=f"计划采用 {original}；params.quantization 设为 nf4 时，训练中以 4 比特存放。",
+    )
+    return Noter(script).note("note", "model-copy", line, text, todo)
+
+
 def model_findings(
     script: Script, better: str | None, near: tuple[str, ...], trouble: Text | None = None
 ) -> Iterator[ScriptFinding]:
@@ -244,7 +274,14 @@ def model_findings(
     name = given.value
     if trouble is not None:
         yield noter.note(
-            "unknown", "model", given.line, trouble, Text(en="Check the name.", zh="请核对名称。")
+            "unknown",
+            "model",
+            given.line,
+            trouble,
+            Text(
+                en="Check the name, or give another model: --model NAME.",
+                zh="请核对名称，或用 --model 给出别的模型。",
+            ),
         )
         return
     text = Text(en=f"No model is called {name!r}.", zh=f"没有名为 {name!r} 的模型。")

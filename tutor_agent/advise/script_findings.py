@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tutor_agent.probe.script import Script
-    from tutor_agent.probe.script_values import Given, Made
+    from tutor_agent.probe.script_values import Made
 
 Severity = Literal["breaks", "wrong", "unwise", "unknown", "note"]
 SEVERITIES: tuple[Severity, ...] = ("breaks", "wrong", "unwise", "unknown", "note")
@@ -92,8 +92,9 @@ def _owners(script: Script, call: Made) -> tuple[str, ...]:
         return ("TrainingArguments", "SFTConfig")
     if call.last in {"Trainer", "Seq2SeqTrainer"}:
         return ("Trainer",)
-    if call.last in {"SFTTrainer", "from_pretrained"}:
-        return (call.last,)
+    if call.last in {"SFTTrainer", "from_pretrained", "load_dataset"}:
+        # Unsloth's loader takes arguments of its own under the old names.
+        return () if "FastLanguageModel" in call.name or "FastModel" in call.name else (call.last,)
     if call.last == "train" and call.owner is script.trainer and call.owner is not None:
         return ("Trainer.train",)
     return ("tokenizer",) if call in script.tokenizing else ()
@@ -107,19 +108,19 @@ def _old_arguments(noter: Noter, call: Made, changed: Changed) -> Iterator[Scrip
         where = f"{changed.of}({name}=…)"
         if name in changed.still_taken:
             text = Text(en=f"{where} is deprecated.", zh=f"{where} 已弃用。")
-            yield noter.note("note", "renamed", given.line, text, _rename(name, new, given))
+            yield noter.note("note", "renamed", given.line, text, _rename(name, new))
         else:
-            version = renamed_table().versions[changed.package]
+            release = f"{changed.package} {changed.since[name]}"
             text = Text(
-                en=f"{where} no longer exists in {changed.package} {version}: the script stops with a TypeError.",
-                zh=f"{changed.package} {version} 中已没有 {where}：脚本会以 TypeError 中止。",
+                en=f"{where} no longer exists since {release}: the script stops with an error.",
+                zh=f"{release} 起已没有 {where}：脚本会报错中止。",
             )
             yield noter.note(
                 "breaks",
                 "renamed" if new else "removed",
                 given.line,
                 text,
-                _rename(name, new, given),
+                _rename(name, new),
             )
 
 
@@ -142,21 +143,38 @@ _SPECIAL = {
         "quantization_config=BitsAndBytesConfig(load_in_8bit=True)",
         "quantization_config=BitsAndBytesConfig(load_in_8bit=True)",
     ),
-    "logging_dir": (
-        "nothing; the TENSORBOARD_LOGGING_DIR environment variable says where",
-        "无需写出；可用环境变量 TENSORBOARD_LOGGING_DIR 指定位置",
-    ),
     "pad_to_max_length": ('padding="max_length"', 'padding="max_length"'),
 }
 
 
-def _rename(name: str, new: str | None, given: Given) -> Text:
-    del given
+_REMOVED = {
+    "logging_dir": Text(
+        en="Remove it; the environment variable TENSORBOARD_LOGGING_DIR says where TensorBoard writes.",
+        zh="删掉它；TensorBoard 的目录改由环境变量 TENSORBOARD_LOGGING_DIR 指定。",
+    ),
+    "TextDataset": Text(
+        en="Read the file with load_dataset instead.", zh="改用 load_dataset 读取文件。"
+    ),
+    "LineByLineTextDataset": Text(
+        en="Read the file with load_dataset instead.", zh="改用 load_dataset 读取文件。"
+    ),
+    "load_metric": Text(
+        en="Use the package evaluate, or the plan's evaluation.metrics.",
+        zh="改用 evaluate 包，或计划中的 evaluation.metrics。",
+    ),
+    "DataCollatorForCompletionOnlyLM": Text(
+        en="Use SFTConfig(completion_only_loss=True); a plan learns answers only by data.supervise assistant.",
+        zh="改用 SFTConfig(completion_only_loss=True)；计划中由 data.supervise 设为 assistant 来只学回答。",
+    ),
+}
+
+
+def _rename(name: str, new: str | None) -> Text:
     if name in _SPECIAL:
         english, chinese = _SPECIAL[name]
         return Text(en=f"Write {english} instead.", zh=f"改为：{chinese}。")
     if new is None:
-        return Text(en="Remove it.", zh="删掉它。")
+        return _REMOVED.get(name, Text(en="Remove it.", zh="删掉它。"))
     return Text(en=f"Write {new} instead.", zh=f"改写为 {new}。")
 
 
@@ -174,21 +192,21 @@ def _renamed_names(noter: Noter) -> Iterator[ScriptFinding]:
 
 def _old_name(noter: Noter, seen: Made, changed: Changed, error: str) -> ScriptFinding:
     new, name = changed.successors[seen.last], f"{changed.of}.{seen.last}"
+    release = f"{changed.package} {changed.since[seen.last]}"
     text = Text(
-        en=f"{name} no longer exists: the script stops with an {error}.",
-        zh=f"{name} 已不存在：脚本会以 {error} 中止。",
+        en=f"{name} no longer exists since {release}: the script stops with an {error}.",
+        zh=f"{release} 起已没有 {name}：脚本会以 {error} 中止。",
     )
-    todo = (
-        Text(en=f"Use {new}.", zh=f"改用 {new}。")
-        if new
-        else Text(en="Read the file with load_dataset instead.", zh="改用 load_dataset 读取文件。")
-    )
+    todo = Text(en=f"Use {new}.", zh=f"改用 {new}。") if new else _rename(seen.last, None)
     return noter.note("breaks", "renamed" if new else "removed", seen.line, text, todo)
 
 
 def _labels(noter: Noter) -> Iterator[ScriptFinding]:
     script = noter.script
     if script.trainer is None or script.labels or not script.tokenizing:
+        return
+    if script.model is not None and "ForSequenceClassification" in script.model.name:
+        # Trainer takes the data's own column `label` for labels.
         return
     line = script.tokenizing[0].line
     text = Text(
@@ -281,6 +299,7 @@ def _own_parts(noter: Noter) -> Iterator[ScriptFinding]:
                 zh="请对照计划看它做了什么；若要自定义损失，请编写技能（见 CONTRIBUTING.md）。",
             )
             yield noter.note("unknown", "own-code", derived.line, text, todo)
+    yield from _own_format(noter)
     metrics = noter.script.part("compute_metrics")
     if metrics is not None:
         text = Text(
@@ -292,6 +311,22 @@ def _own_parts(noter: Noter) -> Iterator[ScriptFinding]:
             zh="在 evaluation.metrics 中写出指标：accuracy、f1、rougeL、bleu 等。",
         )
         yield noter.note("note", "own-metrics", metrics.line, text, todo)
+
+
+def _own_format(noter: Noter) -> Iterator[ScriptFinding]:
+    built = noter.script.built_text or noter.script.part("formatting_func")
+    if built is None:
+        return
+    text = Text(
+        en="The text is put together by your own code. A plan builds it from the columns, in the form the model was trained on, "
+        "and learns the answers only.",
+        zh="这里用你自己的代码拼接文本。计划会按模型训练时的格式由各列生成文本，并且只学习回答部分。",
+    )
+    todo = Text(
+        en="Look at a sample of the plan; data.columns names the columns, data.supervise what is learnt.",
+        zh="请查看计划给出的样本；data.columns 指定各列，data.supervise 指定学习哪部分。",
+    )
+    yield noter.note("note", "own-format", built.line, text, todo)
 
 
 def _doubts(noter: Noter) -> Iterator[ScriptFinding]:

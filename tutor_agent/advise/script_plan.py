@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from tutor_agent.advise.from_script import Carried, Kept, skill_of, task_of
+from tutor_agent.advise.carried import Carried, Kept
 from tutor_agent.advise.planner import make_advice, slug
+from tutor_agent.advise.script_data_fields import skill_of, task_of
 from tutor_agent.advise.script_findings import Noter, ScriptFinding
 from tutor_agent.core.advice import Advice, Why
 from tutor_agent.core.changes import Entry, PlanChange, apply, flatten
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tutor_agent.core.facts import Facts
     from tutor_agent.core.plan import Task
     from tutor_agent.probe.script import Script
+    from tutor_agent.probe.script_values import Given
     from tutor_agent.skillkit.registry import Registry
 
 _USUAL_RATE = {"lora": 2e-4, "layer-freezing": 4e-5, "full-fine-tuning": 2e-5}
@@ -51,6 +53,17 @@ _USUAL = {
 }
 
 
+_OWN_FILES = frozenset({"data.validation", "data.test"})
+_DEFAULT = Why(
+    reason=Text(
+        en="The plan's default: the script does not say it, and without model and data at hand nothing was worked out.",
+        zh="计划的默认值：脚本没有说明，而模型和数据不在手边，因此没有推算。",
+    ),
+    source="core/plan.py",
+    assumed=True,
+)
+
+
 @dataclass(frozen=True)
 class ScriptPlan:
     """A plan made from a script."""
@@ -71,6 +84,17 @@ class ScriptPlan:
     def with_warning(self, text: Text) -> ScriptPlan:
         """Return the plan with one more warning."""
         return replace(self, warnings=(*self.warnings, text))
+
+    def explained(self, script: Script, *, own_model: bool) -> ScriptPlan:
+        """Return the plan with a reason for every field; `own_model` when the script names the model."""
+        why, lines = dict(self.why), dict(self.lines)
+        given = script.model_name
+        if own_model and given is not None:
+            why["model.source"] = _why_model(script, given, self.plan.model.source, why)
+            lines["model.source"] = given.line
+        why = {path: why.get(path, _DEFAULT) for path in flatten(self.plan)}
+        advice = self.advice.model_copy(update={"why": why}) if self.advice else None
+        return replace(self, why=why, lines=lines, advice=advice)
 
     def findings(self, script: Script) -> list[ScriptFinding]:
         """Return a finding for every value that could not be kept."""
@@ -242,7 +266,7 @@ def _why(script: Script, kept: Kept, usual: Why | None) -> Why:
         english, chinese = _where(script, kept.line)
         reason = Text(en=f"From {english}{note[0]}.", zh=f"来自{chinese}{note[1]}。")
         source = english
-    other = usual.alternative if usual else None
+    other = usual.alternative if usual and kept.path not in _OWN_FILES else None
     if usual is None and kept.path in _USUAL:
         other = Text(en=_USUAL[kept.path][0], zh=_USUAL[kept.path][1])
     return Why(reason=reason, source=source, alternative=other, card=usual.card if usual else None)
@@ -258,12 +282,24 @@ def _usual(facts: Facts, skills: Registry, name: str) -> dict[str, tuple[JsonVal
     return {path: (values[path], why) for path, why in advice.why.items() if path in values}
 
 
+def _why_model(script: Script, given: Given, source: str, why: dict[str, Why]) -> Why:
+    english, chinese = _where(script, given.line)
+    usual = why.get("model.source")
+    mended = source != given.value
+    reason = Text(
+        en=f"From {english}" + (f", where it is called {given.value}." if mended else "."),
+        zh=f"来自{chinese}" + (f"，那里写作 {given.value}。" if mended else "。"),
+    )
+    other = usual.alternative if usual else None
+    return Why(reason=reason, source=english, alternative=other, card="deepseek-names")
+
+
 def _from_line(
     script: Script, kept: Kept, value: JsonValue, usual: tuple[JsonValue, Why] | None
 ) -> Why:
     """Return the reason of a value of the script, with the tutor's own advice beside it."""
-    if usual is None:
-        return _why(script, kept, None)
+    if usual is None or kept.path in _OWN_FILES:
+        return _why(script, kept, usual[1] if usual else None)
     advised, reason = usual
     why = _why(script, kept, reason)
     if advised == value:

@@ -16,17 +16,22 @@ class Changed(Contract):
     """The class, function or module."""
     package: str = "transformers"
     """The package it belongs to."""
-    renamed: tuple[tuple[str, str], ...] = ()
-    """Old name and new name."""
-    gone: tuple[str, ...] = ()
-    """Names without a successor."""
+    renamed: tuple[tuple[str, str, str], ...] = ()
+    """Old name, new name, and the first release without the old one."""
+    gone: tuple[tuple[str, str], ...] = ()
+    """Names without a successor, and the first release without them."""
     still_taken: tuple[str, ...] = ()
     """Old names that still work, with a warning."""
 
     @property
     def successors(self) -> dict[str, str | None]:
         """The new name, or None, by old name."""
-        return {**dict(self.renamed), **dict.fromkeys(self.gone)}
+        return {old: new for old, new, _ in self.renamed} | {old: None for old, _ in self.gone}
+
+    @property
+    def since(self) -> dict[str, str]:
+        """The first release without the old name."""
+        return {old: release for old, _, release in self.renamed} | dict(self.gone)
 
 
 class RenamedTable(Contract):

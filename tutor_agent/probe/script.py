@@ -43,7 +43,10 @@ _OTHER_MODELS = re.compile(
 _WRAPPERS = frozenset(
     {"get_peft_model", "prepare_model_for_kbit_training", "prepare_model_for_int8_training"}
 )
-_COLUMN = re.compile(r"\[['\"](\w[\w -]*)['\"]\]$")
+_COLUMN = re.compile(r"^\w+\[['\"](\w[\w -]*)['\"]\](?:\.tolist\(\))?$")
+_OTHER_TRAINERS = re.compile(
+    r"^(?:pytorch_lightning|lightning|pl|L|composer|ray|ultralytics|sentence_transformers|setfit|flair|spacy|keras|paddlenlp|mindnlp)\."
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Seen:
     """Classes that build on the library's."""
     doubts: tuple[Unknown, ...]
     """Names that depend on a condition."""
+    cuts: tuple[Given, ...] = ()
+    """Where lists of tokens are cut by hand, and to how many."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,11 @@ class Script:
     def find(self, *names: str) -> Made | None:
         """Return the first call of one of these functions or classes."""
         return next((call for call in self.seen.calls if call.last in names), None)
+
+    def find_loader(self, of: str) -> Made | None:
+        """Return the call of `from_pretrained` of a class whose name holds `of`."""
+        loaders = (call for call in self.seen.calls if call.last == "from_pretrained")
+        return next((call for call in loaders if of in call.name), None)
 
     def part(self, name: str) -> Given | None:
         """Return what was given to the trainer under `name`."""
@@ -119,6 +129,16 @@ class Script:
     def joins_texts(self) -> bool:
         """Whether the script joins its texts and cuts them into blocks of one length."""
         return self.source.mentions("group_texts", "block_size", "concatenated_examples")
+
+    @property
+    def built_text(self) -> Given | None:
+        """The text given to the tokenizer, when the script puts it together itself."""
+        for call in self.tokenizing:
+            first = call.get("text", 0)
+            if first is not None and isinstance(first.value, Unknown):
+                code = first.value.code
+                return None if _COLUMN.search(code) or "[" not in code else first
+        return None
 
     @property
     def frozen(self) -> Given | None:
@@ -155,6 +175,7 @@ def read_script(path: Path) -> Script:
         tuple(walker.settings),
         tuple(walker.derived),
         tuple(walker.doubts),
+        tuple(walker.cuts),
     )
     _refuse_other_training(path, source, seen.calls)
     trainer = _last(seen.calls, frozenset(TRAINERS))
@@ -225,12 +246,12 @@ def _without_trainer(path: Path, source: Source, seen: Seen) -> Script:
 
 def _refuse_other_training(path: Path, source: Source, calls: tuple[Made, ...]) -> None:
     for call in calls:
-        other = _PREFERENCES.match(call.last) or _OTHER_MODELS.search(call.name)
-        if other is None:
+        foreign = call.last.endswith("Trainer") and _OTHER_TRAINERS.match(call.name)
+        if not (foreign or _PREFERENCES.match(call.last) or _OTHER_MODELS.search(call.name)):
             continue
         where, name = (
             source.where(call.line),
-            call.name.removesuffix(".from_pretrained").rsplit(".", 1)[-1],
+            call.name if foreign else call.name.removesuffix(".from_pretrained").rsplit(".", 1)[-1],
         )
         raise NotPossibleError(
             f"{path}, {where.en}: {name} is not supported. The tutor trains causal language models and sequence "

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 import operator
 import posixpath
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tutor_agent.probe.script_data import rows_of, subscript
+from tutor_agent.probe.script_options import CASTS, option_of
 from tutor_agent.probe.script_values import (
     Function,
     Given,
     Made,
-    Parser,
     Rows,
     Space,
     Symbol,
@@ -43,7 +45,9 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
 }
-_CASTS: dict[str, Callable[[Any], Any]] = {"str": str, "int": int, "float": float, "bool": bool}
+_SAME_PATH = frozenset({"abspath", "absolute", "expanduser", "as_posix", "resolve"})
+_SHORTEST_CUT = 16
+_TOKENS = re.compile(r"ids|tokens", re.IGNORECASE)
 _SAME_MODEL = frozenset(
     {"to", "cuda", "cpu", "half", "bfloat16", "float", "train", "eval", "merge_and_unload"}
 )
@@ -54,8 +58,9 @@ class Evaluator(ast.NodeVisitor):
     """Works out expressions. What is not known becomes `Unknown`, with its line."""
 
     def __init__(self) -> None:
-        self.scopes: list[dict[str, object]] = [{"__name__": "__main__"}]
+        self.scopes: list[dict[str, object]] = [{"__name__": "__main__", "__file__": "script.py"}]
         self.calls: list[Made] = []
+        self.cuts: list[Given] = []
 
     def look_up(self, name: str) -> object | None:
         """Return the value of a name, innermost scope first; None when it was never set."""
@@ -102,7 +107,13 @@ class Evaluator(ast.NodeVisitor):
         if isinstance(owner, Symbol):
             return Symbol(f"{owner.name}.{node.attr}")
         if isinstance(owner, Space) and node.attr in owner.attributes:
-            return owner.attributes[node.attr].value
+            value = owner.attributes[node.attr].value
+            if isinstance(value, Function) and value.is_property:
+                made = Made(node.attr, (Given(owner, node.lineno),), {}, node.lineno)
+                return self.call_function(value, made)
+            return value
+        if isinstance(owner, str) and node.attr == "parent":
+            return posixpath.dirname(owner)
         if isinstance(owner, Made) and node.attr in owner.named and owner.last[:1].isupper():
             return owner.named[node.attr].value
         return self.unknown(node)
@@ -165,13 +176,14 @@ class Evaluator(ast.NodeVisitor):
         strings = all(isinstance(each, str) for each in both)
         try:
             if strings and isinstance(node.op, ast.Div):
-                return posixpath.join(left, right)
+                return posixpath.join(str(left), str(right))
             if isinstance(node.op, ast.Pow) and numbers and abs(right) <= 64 and abs(left) <= 1e4:
-                return _bounded(pow(left, right), self.unknown(node))
+                return _bounded(_power(left, right), self.unknown(node))
             if numbers and type(node.op) in _OPERATORS:
                 return _bounded(_OPERATORS[type(node.op)](left, right), self.unknown(node))
             if isinstance(node.op, ast.Add) and (strings or _lists(both)):
-                return left + right if len(left) + len(right) < _LONGEST else self.unknown(node)
+                joined: object = left + right
+                return joined if len(left) + len(right) < _LONGEST else self.unknown(node)
         except (ArithmeticError, TypeError, ValueError):
             pass
         return self.unknown(node)
@@ -218,7 +230,10 @@ class Evaluator(ast.NodeVisitor):
 
     def visit_Subscript(self, node: ast.Subscript) -> object:
         """An element of a known container, or a split of a data set."""
-        owner, key = self.value(node.value), self.value(node.slice)
+        owner = self.value(node.value)
+        if isinstance(node.slice, ast.Slice):
+            return self._slice(node, node.slice)
+        key = self.value(node.slice)
         if isinstance(owner, Rows):
             return subscript(owner, key)
         if isinstance(owner, Space) and isinstance(key, str) and key in owner.attributes:
@@ -229,6 +244,14 @@ class Evaluator(ast.NodeVisitor):
             return cast("dict[Any, object]", owner)[key]
         except (LookupError, TypeError):
             return self.unknown(node)
+
+    def _slice(self, node: ast.Subscript, cut: ast.Slice) -> object:
+        """A part of a list: unknown, but a list of tokens is cut to a length."""
+        upper = self.value(cut.upper)
+        length = isinstance(upper, int) and not isinstance(upper, bool) and upper >= _SHORTEST_CUT
+        if cut.lower is None and length and _TOKENS.search(ast.unparse(node.value)):
+            self.cuts.append(Given(upper, node.lineno))
+        return self.unknown(node)
 
     def visit_Lambda(self, node: ast.Lambda) -> object:
         """A nameless function: looked into with unknown arguments."""
@@ -243,14 +266,24 @@ class Evaluator(ast.NodeVisitor):
         made = self._made(node, target, owner)
         self.calls.append(made)
         if isinstance(target, Function):
-            return self.call_function(target, made)
+            return self.call_function(target, _with_self(made) if not target.is_static else made)
         if isinstance(target, Space):
-            return Space({**target.attributes, **made.named})
-        for read in (rows_of, self._builtin, self._option):
+            return self._instance(target, made)
+        for read in (rows_of, self._builtin, option_of):
             found = read(made)
             if found is not None:
                 return found
         return made
+
+    def _instance(self, kind: Space, made: Made) -> Space:
+        """Return an object of a class of the script, made by its own `__init__`."""
+        begin = kind.attributes.get("__init__")
+        if begin is None or not isinstance(begin.value, Function):
+            return Space({**kind.attributes, **made.named})
+        instance = Space(dict(kind.attributes))
+        arguments = (Given(instance, made.line), *made.args)
+        self.call_function(begin.value, Made("__init__", arguments, made.named, made.line))
+        return instance
 
     def _target(self, node: ast.expr) -> tuple[object, object]:
         """Return what is called, and the object whose method it is."""
@@ -259,6 +292,8 @@ class Evaluator(ast.NodeVisitor):
         owner = self.value(node.value)
         if isinstance(owner, Symbol):
             return Symbol(f"{owner.name}.{node.attr}"), None
+        if isinstance(owner, Space) and node.attr in owner.attributes:
+            return owner.attributes[node.attr].value, owner
         return Symbol(f".{node.attr}"), owner
 
     def _made(self, node: ast.Call, target: object, owner: object) -> Made:
@@ -279,6 +314,8 @@ class Evaluator(ast.NodeVisitor):
             else:
                 unread = True
         name = target.name if isinstance(target, Symbol) else ""
+        if isinstance(target, Symbol):
+            named = {**target.defaults, **named}
         if isinstance(target, Function):
             name = target.node.name
         elif isinstance(target, Made):
@@ -289,79 +326,44 @@ class Evaluator(ast.NodeVisitor):
         """Return the result of the few functions that are understood."""
         plain = [given.value for given in made.args]
         known = bool(plain) and all(map(is_plain, plain))
-        if made.name in {"os.path.join", "posixpath.join"} and all(
-            isinstance(v, str) for v in plain
-        ):
-            return posixpath.join(*cast("list[str]", plain)) if plain else None
-        if made.last in {"Path", "abspath", "expanduser", "as_posix", "resolve"} and known:
-            return plain[0]
-        if made.last in {"Path", "open"} and plain and isinstance(plain[0], str):
-            return plain[0]
-        if made.name in _CASTS and known and len(plain) == 1:
+        if made.name in CASTS and known and len(plain) == 1:
             try:
-                return _CASTS[made.name](plain[0])
+                return CASTS[made.name](plain[0])
             except (TypeError, ValueError, OverflowError):
                 return None
+        if made.last == "snapshot_download":
+            given = made.get("model_id", 0) or made.get("repo_id")
+            return given.value if given else None
         if made.name == "dict":
             return {key: given.value for key, given in made.named.items()}
         if isinstance(made.owner, Made) and made.last in _SAME_MODEL:
             return made.owner
+        return _path_of(made, plain)
+
+
+def _path_of(made: Made, plain: list[object]) -> str | None:
+    """Return the path that a call makes; a script's own folder is the empty path."""
+    words = [each for each in plain if isinstance(each, str)]
+    if isinstance(made.owner, str) and made.last in _SAME_PATH:
+        return made.owner
+    if not words or (len(words) < len(plain) and made.last != "open"):
         return None
-
-    def _option(self, made: Made) -> object | None:
-        """Follow argparse: options with their defaults, and the object that holds them."""
-        if made.last == "ArgumentParser":
-            return Parser()
-        if made.last.startswith("parse_args_into_dataclasses") and isinstance(made.owner, Made):
-            return _dataclasses(made.owner, made.line)
-        parser = made.owner
-        if not isinstance(parser, Parser):
-            return None
-        if made.last in {"add_argument_group", "add_mutually_exclusive_group"}:
-            return parser
-        if made.last == "add_argument":
-            _add_option(parser, made)
-            return Unknown("add_argument(…)", made.line)
-        if made.last == "parse_known_args":
-            return (Space(parser.options, "argparse"), Unknown("unknown arguments", made.line))
-        return Space(parser.options, "argparse") if made.last == "parse_args" else None
+    if made.name in {"os.path.join", "posixpath.join"}:
+        return posixpath.join(*words)
+    if made.last == "dirname":
+        return posixpath.dirname(words[0])
+    return words[0] if made.last in {"Path", "open", "realpath", *_SAME_PATH} else None
 
 
-def _add_option(parser: Parser, made: Made) -> None:
-    flags = [given.value for given in made.args if isinstance(given.value, str)]
-    if not flags:
-        return
-    long = next((flag for flag in flags if flag.startswith("--")), flags[0])
-    named = made.get("dest")
-    name = str(named.value) if named else long.lstrip("-").replace("-", "_")
-    action = made.get("action")
-    default = made.get("default")
-    if default is not None:
-        parser.options[name] = Given(_cast(default.value, made), default.line)
-    elif action is not None and action.value in {"store_true", "store_false"}:
-        parser.options[name] = Given(action.value == "store_false", made.line)
-    else:
-        parser.options[name] = Given(Unknown(f"{long} (command line)", made.line), made.line)
+def _with_self(made: Made) -> Made:
+    """Return the call of a method with its object as first argument."""
+    if not isinstance(made.owner, Space):
+        return made
+    return replace(made, args=(Given(made.owner, made.line), *made.args))
 
 
-def _cast(value: object, made: Made) -> object:
-    kind = made.get("type")
-    if isinstance(value, str) and kind is not None and isinstance(kind.value, Symbol):
-        convert = _CASTS.get(kind.value.name)
-        try:
-            return convert(value) if convert and kind.value.name != "bool" else value
-        except (ValueError, OverflowError):
-            return value
-    return value
-
-
-def _dataclasses(parser: Made, line: int) -> tuple[object, ...]:
-    """Return what HfArgumentParser gives: defaults of the script's classes, open calls of the library's."""
-    first = parser.get("dataclass_types", 0)
-    listed = first.value if first else ()
-    kinds = cast("tuple[object, ...]", listed if isinstance(listed, tuple | list) else (listed,))
-    made = [Made(k.name, (), {}, line, open=True) if isinstance(k, Symbol) else k for k in kinds]
-    return tuple(made)
+def _power(base: float, exponent: float) -> Any:
+    return base**exponent
 
 
 def _bounded(value: Any, otherwise: Unknown) -> object:

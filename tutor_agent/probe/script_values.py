@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
-
-if TYPE_CHECKING:
-    import ast
+from typing import cast
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,8 @@ class Symbol:
     """A name from elsewhere: a module, or something imported."""
 
     name: str
+    defaults: dict[str, Given] = field(default_factory=dict[str, Given])
+    """Fields that a class of the script adds or sets on top of it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,16 @@ class Function:
     """A function of the script."""
 
     node: ast.FunctionDef | ast.AsyncFunctionDef
+
+    @property
+    def is_property(self) -> bool:
+        """Whether it is read like an attribute."""
+        return any("property" in ast.unparse(each) for each in self.node.decorator_list)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it is a method without an object."""
+        return any(ast.unparse(each) == "staticmethod" for each in self.node.decorator_list)
 
 
 @dataclass(frozen=True)

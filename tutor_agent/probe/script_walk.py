@@ -184,18 +184,28 @@ class Walker(Evaluator):
         if known:
             names = tuple(method.name for method in methods)
             self.derived.append(Derived(node.name, known[0].name, node.lineno, names))
-            self.scopes[-1][node.name] = known[0]
+            self.scopes[-1][node.name] = Symbol(known[0].name, self._fields(node))
             return
-        self.scopes.append({})
-        self._body([each for each in node.body if not isinstance(each, ast.FunctionDef)])
-        fields = self.scopes.pop()
-        space = Space({name: Given(_default(v), node.lineno) for name, v in fields.items()})
+        space = Space(self._fields(node))
         self.scopes[-1][node.name] = space
-        self._functions += [(Function(method), space) for method in methods]
         for method in methods:
-            if method.name == "__init__":
-                first = (Given(space, node.lineno),)
-                self.call_function(Function(method), Made("__init__", first, {}, node.lineno))
+            space.attributes[method.name] = Given(Function(method), method.lineno)
+            self._functions.append((Function(method), space))
+
+    def _fields(self, node: ast.ClassDef) -> dict[str, Given]:
+        """Return what a class sets on itself, each with its line."""
+        self.scopes.append({})
+        lines: dict[str, int] = {}
+        for each in node.body:
+            if not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                before = set(self.scopes[-1])
+                self.visit(each)
+                lines.update(dict.fromkeys(self.scopes[-1].keys() - before, each.lineno))
+        fields = self.scopes.pop()
+        return {
+            name: Given(_default(value), lines.get(name, node.lineno))
+            for name, value in fields.items()
+        }
 
     def visit_Return(self, node: ast.Return) -> None:
         """The value of a function."""
@@ -227,9 +237,11 @@ class Walker(Evaluator):
             if one is other or (is_plain(one) and is_plain(other) and one == other):
                 continue
             doubt = Unknown(f"{name} if {ast.unparse(node.test)}", node.lineno)
+            if all(is_plain(each) or isinstance(each, Unknown) for each in (one, other)):
+                merged[name] = doubt
+                continue
             self.doubts.append(doubt)
-            if is_plain(one) or isinstance(one, Unknown):
-                merged[name] = doubt if is_plain(other) or isinstance(other, Unknown) else other
+            merged[name] = other if is_plain(one) or isinstance(one, Unknown) else one
         return merged
 
     def visit_For(self, node: ast.For) -> None:

@@ -105,7 +105,7 @@ def test_a_missing_validation_file_is_said(
         (scripts.CLASSIFIER, {"own-metrics"}, []),
         (
             scripts.CONDITIONAL,
-            {"value", "model", "data", "best-model", "fp16-without-gpu", "own-code", "condition"},
+            {"value", "model", "data", "best-model", "fp16-without-gpu", "own-code"},
             ["model", "data"],
         ),
         (scripts.OLD_NAMES, {"renamed", "removed", "masked-words", "data"}, ["data"]),

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.probe import scripts
-from tutor_agent.advise.from_script import Carried, carry_over, skill_of, task_of
+from tutor_agent.advise.from_script import carry_over
+from tutor_agent.advise.script_data_fields import skill_of, task_of
 from tutor_agent.core.errors import NotPossibleError, UnreadableError
 from tutor_agent.probe.script import Script, read_script
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tutor_agent.advise.carried import Carried
 
 
 def _read(folder: Path, code: str, name: str = "train.py") -> Script:

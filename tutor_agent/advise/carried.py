@@ -1,0 +1,56 @@
+"""What is taken over from a script: values with their lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
+
+from tutor_agent.probe.script_values import Given, Unknown, is_plain
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from tutor_agent.core.text import Text
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A value of the script for one field of the plan."""
+
+    path: str
+    value: JsonValue
+    line: int | None = None
+    """Where the script says it; None for the library's default."""
+    default_of: str = ""
+    note: Text | None = None
+    """How the value was translated, when it is not the same number."""
+
+
+@dataclass
+class Carried:
+    """Everything that is carried over, and what could not be."""
+
+    fields: dict[str, Kept] = field(default_factory=dict[str, Kept])
+    unknown: dict[str, Unknown] = field(default_factory=dict[str, Unknown])
+    """Arguments whose value only running the script would tell."""
+    left: dict[str, Given] = field(default_factory=dict[str, Given])
+    """Arguments without a place in a plan."""
+
+    def keep(self, path: str, value: object, given: Given | None, note: Text | None = None) -> None:
+        """Keep one value."""
+        line = given.line if given else None
+        self.fields[path] = Kept(path, cast("JsonValue", value), line, note=note)
+
+    def move(self, path: str, value: str) -> None:
+        """Give a kept file another name."""
+        self.fields[path] = replace(self.fields[path], value=value)
+
+    def plain(self, name: str, given: Given | None) -> object | None:
+        """Return a readable value; note an unreadable one."""
+        if given is None or given.value is None:
+            return None
+        if is_plain(given.value):
+            return given.value
+        value = given.value
+        self.unknown[name] = value if isinstance(value, Unknown) else Unknown(name, given.line)
+        return None
