@@ -38,9 +38,16 @@ def check(facts: Facts, params: Params) -> list[Finding]:
     """Return what is unwise.
 
     Raises:
-        NotPossibleError: More layers are asked for than there are, or the weights are quantised.
+        NotPossibleError: Nothing is to be trained, more layers than there are, or quantised weights.
     """
     model, layers = facts.model, facts.model.shape.layers
+    if not (
+        params.train_last or params.train_modules or params.train_embeddings or params.train_head
+    ):
+        raise NotPossibleError(
+            "params.train_last = 0 leaves nothing to train. Choose 1 or more, or name parts in params.train_modules.",
+            "params.train_last = 0 时没有可训练的部分。请设为 1 以上，或在 params.train_modules 中写出部件名。",
+        )
     if params.train_last > layers:
         raise NotPossibleError(
             f"params.train_last = {params.train_last}, but {model.name} has {layers} layers. Choose 0 to {layers}; "

@@ -13,7 +13,7 @@ from tutor_agent.core.findings import Finding
 from tutor_agent.core.job import Job
 from tutor_agent.core.text import Text
 from tutor_agent.estimate.footprint import Footprint, lora_footprint, resolve_targets
-from tutor_agent.estimate.linear import blocks
+from tutor_agent.estimate.linear import blocks, quantisable_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,10 +63,12 @@ def check(facts: Facts, params: Params) -> list[Finding]:
     attentive = resolve_targets(model.shape, "attention")
     if model.shape.experts is not None and not set(names) <= set(attentive):
         _check_experts(params)
+    findings = _saves_little(model, params)
     scale = params.alpha / (params.r**0.5 if params.rslora else params.r)
     if scale <= STRONG_SCALE:
-        return []
+        return findings
     return [
+        *findings,
         Finding(
             cause="lr_too_high",
             title=Text(en="The adapters' scale is very strong.", zh="适配器的缩放系数过大。"),
@@ -80,7 +82,7 @@ def check(facts: Facts, params: Params) -> list[Finding]:
                     "通常为 1 到 2 倍。",
                 ),
             ),
-        )
+        ),
     ]
 
 
@@ -147,6 +149,46 @@ def _check_experts(params: Params) -> None:
             "params.dora = true 不能与专家层上的 LoRA 一起使用：PEFT 的 DoRA 只支持普通线性层。"
             "请把 params.dora 设为 false，或把 params.targets 设为 'attention'。",
         )
+    named = [params.targets] if isinstance(params.targets, str) else params.targets
+    tensors = {"experts.gate_proj", "experts.up_proj", "experts.gate_up_proj", "experts.down_proj"}
+    beside = [name for name in named if name == "all-linear" or _in_mlp(name, tensors)]
+    if params.quantization != "none" and beside:
+        raise NotPossibleError(
+            f"params.quantization = {params.quantization!r} does not work with params.targets {beside[0]!r} in a mixture of "
+            "experts: PEFT adapts shared experts and dense layers there only while they are not packed. Set "
+            "params.targets to 'attention', or params.quantization to 'none'.",
+            f"在混合专家模型中，params.quantization = {params.quantization!r} 不能与 params.targets {beside[0]!r} 一起使用："
+            "共享专家和稠密层打包后，PEFT 无法适配。请把 params.targets 设为 'attention'，或把 params.quantization 设为 'none'。",
+        )
+
+
+def _in_mlp(name: str, tensors: set[str]) -> bool:
+    return name.endswith(("gate_proj", "up_proj", "down_proj")) and name not in tensors
+
+
+def _saves_little(model: ModelFacts, params: Params) -> list[Finding]:
+    if params.quantization == "none" or model.shape.experts is None:
+        return []
+    packed = quantisable_weights(model.shape)[0] / model.parameters.total
+    return [
+        Finding(
+            cause="oom_model_states",
+            title=Text(
+                en="Quantisation leaves most of this model as it is.",
+                zh="量化对该模型的大部分权重不起作用。",
+            ),
+            severity="hint",
+            confidence=0.9,
+            evidence=(
+                Text(
+                    en=f"The routed experts of {model.name} are fused tensors, which bitsandbytes does not pack: "
+                    f"{params.quantization} reaches {packed:.0%} of the weights.",
+                    zh=f"{model.name} 的路由专家是融合张量，bitsandbytes 不会打包：{params.quantization} 只作用于 "
+                    f"{packed:.0%} 的权重。",
+                ),
+            ),
+        )
+    ]
 
 
 def _why_rank(facts: Facts, rank: int) -> Why:

@@ -177,13 +177,41 @@ def test_quantised_weights_are_refused(name: str) -> None:
         chosen.check(facts(fp8), chosen.params())
 
 
+@pytest.mark.parametrize(
+    ("targets", "works"),
+    [
+        ("attention", True),
+        (["o_proj", "experts.down_proj"], True),
+        ("all-linear", False),
+        (["shared_experts.up_proj"], False),
+    ],
+)
+def test_packed_mixtures_take_adapters_on_what_stays_a_tensor(
+    targets: str | list[str], works: bool
+) -> None:
+    lora = skill("lora")
+    params = lora.params(targets=targets, quantization="nf4")
+    if not works:
+        with pytest.raises(NotPossibleError, match="'attention'"):
+            lora.check(facts(V2_LITE), params)
+        return
+    (hint,) = lora.check(facts(V2_LITE), params)
+    assert "fused" in hint.evidence[0].en
+    assert lora.check(facts(QWEN_7B), lora.params(quantization="nf4")) == []
+
+
 def test_freezing_refuses_more_layers_than_there_are() -> None:
     freezing = skill("layer-freezing")
     with pytest.raises(NotPossibleError, match="has 30 layers"):
         freezing.check(facts(), freezing.params(train_last=31))
     assert freezing.check(facts(), freezing.params(train_last=30)) == []
     with pytest.raises(InvalidPlanError):
-        freezing.params.parse({"train_last": 0}, "params")
+        freezing.params.parse({"train_last": -1}, "params")
+    with pytest.raises(NotPossibleError, match="nothing to train"):
+        freezing.check(facts(), freezing.params(train_last=0))
+    named = freezing.params(train_last=0, train_modules=["self_attn.o_proj"])
+    assert freezing.check(facts(), named) == []
+    assert 0 < freezing.footprint(SMOLLM2, named).trainable < SMOLLM2.parameters.total / 10
 
 
 def test_freezing_warns_when_the_backward_pass_goes_to_the_bottom() -> None:

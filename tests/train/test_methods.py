@@ -6,6 +6,7 @@ The count of what ought to move is made from the names and shapes of the saved w
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import peft
@@ -14,7 +15,10 @@ import torch
 import transformers
 
 from tests.train import shapes, tiny
+from tutor_agent.core.errors import NotPossibleError
+from tutor_agent.core.plan import Plan
 from tutor_agent.training import adapters
+from tutor_agent.training.model import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,3 +331,50 @@ def test_freezing_everything_is_refused(
     tiny.train_here(monkeypatch, run, folders("llama"))
     assert tiny.ending(run)["reason"] == "nothing_trainable"
     assert "train_modules" in tiny.ending(run)["text_en"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "attention", "said"),
+    [
+        ("llama", "flex", "CUDA"),
+        ("llama", "flash", "CUDA"),
+        ("deepseek_v32", "flex", "DeepseekV32ForCausalLM"),
+        ("deepseek_v4", "flash", "DeepseekV4ForCausalLM"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens on a CPU")
+def test_an_attention_kernel_that_is_not_there_is_refused(
+    tmp_path: Path,
+    folders: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    attention: str,
+    said: str,
+) -> None:
+    text = refusal(tmp_path, folders(kind), monkeypatch, model__attention=attention)
+    assert said in text
+    assert "'sdpa'" in text
+
+
+@pytest.mark.skipif(find_spec("flash_attn") is not None, reason="flash-attn is installed")
+def test_flash_without_its_package_is_refused(
+    tmp_path: Path, folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    plan = Plan.load(tiny.make_run(tmp_path, model__attention="flash") / "plan.yaml")
+    with pytest.raises(NotPossibleError, match="pip install flash-attn"):
+        load_model(plan, folders("llama"), torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["llama", "deepseek_v3"])
+def test_attention_kernels_agree(
+    tmp_path: Path, folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    found = []
+    for attention in ("sdpa", "eager"):
+        run, _ = train(
+            tmp_path / attention, folders(kind), monkeypatch, "lora", model__attention=attention
+        )
+        found.append(tiny.losses(run))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)

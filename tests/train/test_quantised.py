@@ -67,7 +67,7 @@ def test_adapters_learn_on_packed_weights(
     losses = tiny.losses(run)
     assert losses[-1] < losses[0]
     (audit,) = tiny.events(run, "audit")
-    before = transformers.AutoModelForCausalLM.from_pretrained(folders(kind))
+    before: Any = transformers.AutoModelForCausalLM.from_pretrained(folders(kind))
     assert audit.number("total") == before.num_parameters() + (audit.number("trainable") or 0)
     adapter = load_file(run / "result" / "adapter_model.safetensors")
     assert sum(weight.numel() for weight in adapter.values()) == audit.number("trainable")

@@ -67,7 +67,7 @@ def freezing_footprint(
     train_head: bool = False,
     train_modules: Sequence[str] = (),
 ) -> Footprint:
-    """Describe training of the last `train_last` blocks, the final normalisation and parts by name.
+    """Describe training of the last `train_last` blocks, the normalisation above them and parts by name.
 
     Named parts are counted above `train_last` blocks too when they lie there; the figure is an upper bound.
     """
@@ -77,7 +77,7 @@ def freezing_footprint(
         sum(x.weights for x in block_at(shape, i)) + NORM_VECTORS * shape.hidden
         for i in range(shape.layers - last, shape.layers)
     )
-    weights += shape.hidden
+    weights += shape.hidden if last else 0
     table = shape.vocab * shape.hidden
     embedding = train_embeddings or (train_head and shape.tied)
     weights += table * (embedding + (train_head and not shape.tied))
@@ -105,6 +105,11 @@ def _named_parts(shape: Shape, names: Sequence[str]) -> tuple[int, int]:
         ]
         if found:
             weights, lowest = weights + sum(found), min(lowest, i)
+    table = shape.vocab * shape.hidden
+    if any(_fits(("embed_tokens",), name) for name in names):
+        weights, lowest = weights + table, 0
+    elif any(_fits(("lm_head",), name) for name in names):
+        weights, lowest = weights + table, 0 if shape.tied else lowest
     return weights, lowest
 
 
