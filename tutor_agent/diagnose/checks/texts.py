@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
 from tutor_agent.diagnose.checks.registry import Shown, check
+from tutor_agent.library.renamed import renamed_table
 
 if TYPE_CHECKING:
     from tutor_agent.diagnose.observations import Observations
@@ -15,8 +17,9 @@ _ARGUMENT = re.compile(
     r"unrecognized arguments:.*?--(?P<flag>\w+)|不(?:认识|支持)(?:的)?参数\s*'?(?P<zh>\w+)",
     re.IGNORECASE,
 )
-# argument: (package, first version that knows it, first version that does not, the new name)
-ARGUMENTS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], str]] = {
+# argument: (package, first version that knows it, first version that does not, the new name); what the library's table of
+# renamed arguments says of the same name goes before it.
+_ARGUMENTS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], str]] = {
     "evaluation_strategy": ("transformers", (3, 4), (4, 46), "eval_strategy"),
     "eval_strategy": ("transformers", (4, 41), (), ""),
     "tokenizer": ("transformers", (2, 0), (5, 0), "processing_class"),
@@ -51,11 +54,28 @@ ARGUMENTS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], str]] = {
 }
 
 
+@functools.cache
+def known_arguments() -> dict[str, tuple[str, tuple[int, ...], tuple[int, ...], str]]:
+    """Return package, first version with it, first version without it and new name by argument."""
+    known, settled = dict(_ARGUMENTS), set[str]()
+    for changed in renamed_table().arguments:
+        for name, release in changed.since.items():
+            # A bare word such as `task` may be an argument of anything.
+            if not release or name in settled or ("_" not in name and name not in known):
+                continue
+            package, first, _, new = known.get(name, (changed.package, (), (), ""))
+            if package == changed.package:
+                gone = tuple(int(part) for part in release.split("."))
+                known[name] = (package, first, gone, changed.successors[name] or new)
+                settled.add(name)
+    return known
+
+
 @check("removed-argument")
 def removed_argument(seen: Observations) -> Shown | None:
     """An argument that newer versions renamed or removed, on a version that no longer has it."""
     name = argument_of(seen)
-    package, first, gone, new = ARGUMENTS.get(name, ("", (), (), ""))
+    package, first, gone, new = known_arguments().get(name, ("", (), (), ""))
     if not gone:
         return None
     version = version_of(seen, package)
@@ -73,7 +93,7 @@ def removed_argument(seen: Observations) -> Shown | None:
 def argument_too_new(seen: Observations) -> Shown | None:
     """An argument that the installed version does not know yet."""
     name = argument_of(seen)
-    package, first, gone, _ = ARGUMENTS.get(name, ("", (), (), ""))
+    package, first, gone, _ = known_arguments().get(name, ("", (), (), ""))
     if not package:
         return None
     version = version_of(seen, package)
