@@ -252,13 +252,14 @@ def _why_targets(model: ModelFacts, experts: bool) -> Why:
     if experts:
         return Why(
             reason=Text(
-                en=f"{model.name} is a mixture of experts: 'all-linear' would quietly adapt the router and the "
-                "routed experts and leave the shared experts out, so only the attention projections are named.",
-                zh=f"{model.name} 是混合专家模型：'all-linear' 会悄悄改到路由器和路由专家，却漏掉共享专家，"
-                "因此这里只点名注意力投影。",
+                en=f"{model.name} is a mixture of experts: adapters on all experts are many weights and allow no dropout, "
+                "so the attention projections are a safe start. The router stays as it is (PEFT's own 'all-linear' "
+                "would adapt it, and leave the shared experts out).",
+                zh=f"{model.name} 是混合专家模型：给所有专家加适配器，参数很多，且不能用 dropout，因此先只调注意力投影更稳妥。"
+                "路由器保持不变（PEFT 自带的 'all-linear' 会改到它，却漏掉共享专家）。",
             ),
             card="lora-targets",
-            source="Measured with peft 0.21 on DeepSeek V2 and V3 classes",
+            source="Measured with peft 0.21 on DeepSeek V2, V3, V3.2 and V4 classes",
             alternative=Text(
                 en="Name 'experts.gate_proj', 'experts.up_proj' and 'experts.down_proj' too when attention alone "
                 "does not learn enough; many more weights, no dropout.",
