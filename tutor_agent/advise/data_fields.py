@@ -289,8 +289,15 @@ def padding_share(situation: Situation, max_length: int) -> float:
 
 def _batching(situation: Situation, max_length: int) -> Field:
     packed, share = usual_packing(situation, max_length), padding_share(situation, max_length)
-    value = "by_length" if not packed and share >= _MUCH_PADDING else "random"
-    if packed:
+    joined = situation.cpu and usual_head(situation) == "language_model"
+    value = "by_length" if not packed and not joined and share >= _MUCH_PADDING else "random"
+    if joined and not packed:
+        reason = (
+            "On a CPU the samples of a batch are joined end to end, each attended to by itself: nothing is padded, so "
+            "nothing is gained by sorting.",
+            "在 CPU 上，一批样本首尾相接、各自计算注意力，没有填充，按长度分批也就没有收益。",
+        )
+    elif packed:
         reason = (
             "Packed sequences are all full, so nothing is left to sort.",
             "打包后的序列都是满的，无需按长度分批。",

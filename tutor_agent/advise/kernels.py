@@ -128,6 +128,15 @@ def _liger(situation: Situation) -> Field:
             "On for Llama-, Qwen- or Gemma-shaped models.",
             "Llama、Qwen、Gemma 结构的模型可打开。",
         )
+    elif situation.facts.model.shape.experts is not None:
+        reason = (
+            "Off: the kernels have not been measured here on a mixture of experts.",
+            "关闭：这些内核还没有在混合专家模型上实测过。",
+        )
+        other = (
+            "On to try it, with liger-kernel installed: the first losses should agree to three digits.",
+            "想试可打开（需安装 liger-kernel）：前几步的损失应有三位数字一致。",
+        )
     else:
         reason = (
             "Off: the package liger-kernel is not among the packages found.",

@@ -285,7 +285,7 @@ def model_findings(
         )
         return
     text = Text(en=f"No model is called {name!r}.", zh=f"没有名为 {name!r} 的模型。")
-    listed = ", ".join(near[:3])
+    listed = ", ".join(dict.fromkeys(near[:3]))
     todo = (
         Text(
             en=f"The plan takes {better}; near: {listed}.",

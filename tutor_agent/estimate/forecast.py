@@ -44,6 +44,9 @@ _LOAD_BYTES_PER_SECOND = 5e8
 # What sorting by length leaves of the padding, and what compiling costs before the first step.
 _BY_LENGTH = 1.03
 _COMPILE_SECONDS = 120.0
+_JOINED = frozenset(
+    {"llama", "qwen2", "qwen3", "mistral", "granite", "olmo2", "deepseek_v2", "deepseek_v3"}
+)
 
 Fits = Literal["yes", "tight", "no", "unknown"]
 
@@ -78,11 +81,14 @@ def forecast(
     trainer would do it, and there are no steps and hours.
     """
     setting = setting_of(plan, machine, data)
+    joined = data is not None and joins_rows(plan, model, machine)
+    if joined:
+        setting = setting.model_copy(update={"masked": False})
     used = memory(model, footprint, setting)
     expected, context = _expected_gib(used, footprint, machine, setting)
     peak = Range(low=expected * 0.9, expected=expected, high=expected * MARGIN_FACTOR + MARGIN_GIB)
     capacity, usable = _capacity(machine, setting.processes, context)
-    work = work_of(plan, data)
+    work = work_of(plan, data, joined=joined)
     pace = speed(model, footprint, machine, setting, work.length if data else plan.data.max_length)
     parts = {name: round(size / GIB, 3) for name, size in used.parts.items()}
     parts["context"] = round(context, 3)
@@ -97,7 +103,11 @@ def forecast(
         fits=_fits(peak, usable),
         tokens_per_second=round(pace.training * (work.tokens / work.cells if data else 1.0), 1),
         steps=work.steps,
-        hours=_hours(_moving_seconds(plan, model, machine, data, pace), loading, pace),
+        hours=_hours(
+            _moving_seconds(plan, model, data, work, pace, gpu=bool(machine.accelerators)),
+            loading,
+            pace,
+        ),
         disk_gib=round(_disk_gib(model, footprint, setting), 2),
         trainable=footprint.trainable,
         notes=(
@@ -163,13 +173,24 @@ def compute_dtype(plan: Plan, machine: Machine) -> Literal["bf16", "fp16", "fp32
     return "bf16" if cards and all(card.bf16 for card in cards) else "fp32"
 
 
-def work_of(plan: Plan, data: DataFacts | None) -> Work:
-    """Return steps and tokens of the whole run."""
+def joins_rows(plan: Plan, model: ModelFacts, machine: Machine) -> bool:
+    """Return whether the trainer joins the samples of a batch end to end: on a CPU, with plain attention.
+
+    Then nothing is padded or masked. The trainer tries it on the model itself; here the kind of model stands in.
+    """
+    plain = plan.model.attention == "sdpa" and not plan.model.compile
+    alone = plan.launch.sharding == "none" and plan.model.head == "language_model"
+    return not machine.accelerators and plain and alone and model.model_type in _JOINED
+
+
+def work_of(plan: Plan, data: DataFacts | None, *, joined: bool = False) -> Work:
+    """Return steps and tokens of the whole run; samples that are joined end to end need no padding."""
     if data is None:
         length = float(plan.data.max_length)
         return Work(0, 0, 0.0, 0.0, 0.0, length)
     rows = training_rows(plan, data)
     units, mean, padded = _units(plan, data, rows)
+    padded = mean if joined else padded
     batches = math.ceil(units / (plan.optim.micro_batch * plan.world_size))
     per_epoch = max(1, math.ceil(batches / plan.optim.accumulate))
     steps = math.ceil(per_epoch * plan.optim.epochs)
@@ -285,12 +306,11 @@ def _hours(moving: float, loading: float, pace: Speed) -> Range:
 
 
 def _moving_seconds(
-    plan: Plan, model: ModelFacts, machine: Machine, data: DataFacts | None, pace: Speed
+    plan: Plan, model: ModelFacts, data: DataFacts | None, work: Work, pace: Speed, *, gpu: bool
 ) -> float:
     """Return the time of training, evaluating and writing answers before and after."""
     if data is None:
         return 0.0
-    work, gpu = work_of(plan, data), bool(machine.accelerators)
     writing = writing_seconds(plan, model, longest_answer(data), pace.evaluation, gpu=gpu)
     return work.cells / pace.training + work.evaluated / pace.evaluation + 2 * writing
 

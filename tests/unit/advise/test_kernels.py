@@ -156,6 +156,20 @@ def test_sparse_attention_is_never_packed() -> None:
     assert "would stop at its start" in said(revised(found, data__packing=True))
 
 
+def test_on_a_cpu_nothing_is_padded() -> None:
+    advice = make_advice(facts("laptop", "135m", "300"), SKILLS)
+    assert advice.plan.data.batching == "random"
+    assert "nothing is padded" in advice.why["data.batching"].reason.en
+
+
+def test_liger_on_experts_is_left_to_the_person() -> None:
+    machine = cards(4, "NVIDIA A100-SXM4-80GB", 80, 312)
+    machine = machine.model_copy(update={"packages": {"liger-kernel": "0.8.5"}})
+    advice = make_advice(on(machine, facts("4xa100", "v2-lite", "300")), SKILLS)
+    assert not advice.plan.model.liger
+    assert "not been measured" in advice.why["model.liger"].reason.en
+
+
 def test_many_classes_get_a_head_of_their_own() -> None:
     few, many = make_advice(classes(4), SKILLS), make_advice(classes(60), SKILLS)
     assert few.plan.model.head == "language_model"

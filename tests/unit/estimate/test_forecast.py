@@ -129,6 +129,24 @@ def test_packing_makes_fewer_longer_sequences() -> None:
     assert apart.cells > apart.tokens
 
 
+def test_batches_that_are_joined_or_sorted_have_less_padding() -> None:
+    data = questions(1000)
+    apart, by_length, joined = (
+        work_of(plan(), data),
+        work_of(plan(data={"batching": "by_length"}), data),
+        work_of(plan(), data, joined=True),
+    )
+    assert joined.cells == pytest.approx(joined.tokens)
+    assert joined.cells < by_length.cells < apart.cells
+
+
+def test_on_a_cpu_samples_are_joined() -> None:
+    usual = price(SMOLLM2, TWO_CORES, None, questions(1000), **FP32)
+    eager = {"dtype": "fp32", "attention": "eager"}
+    padded = price(SMOLLM2, TWO_CORES, None, questions(1000), model=eager)
+    assert usual.hours.expected < 0.9 * padded.hours.expected
+
+
 def test_hours_grow_with_the_work_and_have_a_range() -> None:
     short = price(SMOLLM2, TWO_CORES, None, questions(300), **FP32)
     long = price(SMOLLM2, TWO_CORES, None, questions(3000), **FP32)
