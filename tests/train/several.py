@@ -1,7 +1,7 @@
 """Train several runs one after another on the same processes, so that their imports are paid for once.
 
 Started by torch.distributed.run: several.py MODEL JOBS, where JOBS is a list in JSON. A job is `run`, and if wanted
-`resume` (a checkpoint) and `spoil` (a file of every checkpoint of which a byte is changed right after it was written).
+`resume` (a checkpoint) and `spoil` (a file of every checkpoint that is damaged right after it was written).
 Every checkpoint stays.
 """
 
@@ -24,7 +24,7 @@ _save = transformers.Trainer._save_checkpoint
 
 
 def spoiling(name: str) -> Any:
-    """Return a way to save that changes the byte in the middle of the file `name` afterwards."""
+    """Return a way to save that damages the file `name` afterwards."""
 
     def save(self: Any, model: Any, trial: Any) -> None:
         _save(self, model, trial)
@@ -36,9 +36,10 @@ def spoiling(name: str) -> Any:
 
 
 def spoil(path: Path) -> None:
-    """Change one byte in the middle of a file."""
+    """Change a stretch in the middle of a file, longer than any padding in it."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x40
+    for i in range(len(content) // 2, len(content) // 2 + 200):
+        content[i] ^= 0x40
     path.write_bytes(content)
 
 

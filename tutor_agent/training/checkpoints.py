@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 
     import torch
 
+    from tutor_agent.core.plan import Plan
     from tutor_agent.training.recorder import Recorder
 
 _KEPT_GOOD = 2
+_STATES = {
+    "adamw": 2.0,
+    "adamw_8bit": 0.5,
+    "paged_adamw_8bit": 0.5,
+    "adafactor": 0.1,
+    "sgd": 0.0,
+}
+"""What an optimizer keeps of every weight that moves, in sizes of that weight."""
 _MARGIN = 1.1
 _SMALL_FILES = 2**20
 _MIB = 2**20
@@ -51,6 +60,36 @@ class Checkpoints:
         """Return whether the disk takes another checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(self.folder).free >= self.expected_bytes
+
+    def has_room_for_all(self, saves: int, result: int) -> bool:
+        """Return whether the disk takes a whole run: its checkpoints at their most, then a result of `result` bytes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self.folder).free >= self._needed(saves, result)[1]
+
+    def no_room_ahead(self, saves: int, result: int) -> HaltedError:
+        """Explain that a run would fill the disk; nothing was trained yet."""
+        most, needed = self._needed(saves, result)
+        free = shutil.disk_usage(self.folder).free / _MIB
+        size = self.expected_bytes / _MIB
+        return HaltedError(
+            f"The disk is too small for this run: up to {most} more checkpoints of {size:.1f} MiB and a result of "
+            f"{result / _MIB:.1f} MiB need {needed / _MIB:.1f} MiB, and {free:.1f} MiB are free at {self.folder}. Free some "
+            "space, or train fewer weights (LoRA).",
+            f"磁盘空间不足以完成本次训练：最多还要保存 {most} 个 {size:.1f} MiB 的检查点和 {result / _MIB:.1f} MiB 的结果，共需 "
+            f"{needed / _MIB:.1f} MiB，而 {self.folder} 仅剩 {free:.1f} MiB。请腾出空间，或减少训练的权重（如 LoRA）。",
+            cause="disk_full",
+        )
+
+    def _needed(self, saves: int, result: int) -> tuple[int, int]:
+        """Return how many checkpoints come on top of those there at the most, and the bytes of a whole run.
+
+        One is written before another goes; the result comes when those that stay are all there is.
+        """
+        there = len([*self.folder.glob("checkpoint-*")])
+        kept = _KEPT_GOOD + 1
+        writing = max(0, min(there + saves, kept + 1) - there)
+        staying = max(0, min(there + saves, kept) - there)
+        return writing, max(writing * self.expected_bytes, staying * self.expected_bytes + result)
 
     def no_room(self) -> HaltedError:
         """Explain that the disk is full; the checkpoints there are stay usable."""
@@ -151,12 +190,15 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def expected_size(model: torch.nn.Module, *, only_adapter: bool) -> int:
-    """Return the bytes that a checkpoint takes: weights, and two optimizer values for each that moves."""
+def expected_sizes(model: torch.nn.Module, plan: Plan) -> tuple[int, int]:
+    """Return the bytes of a checkpoint, weights and what the optimizer keeps, and those of the result."""
     moving = [p for p in model.parameters() if p.requires_grad]
-    weights = sum(_bytes(p) for p in (moving if only_adapter else model.parameters()))
-    states = sum(2 * _bytes(p) for p in moving)
-    return int((weights + states) * _MARGIN) + _SMALL_FILES
+    adapter = hasattr(model, "peft_config")
+    weights = sum(_bytes(p) for p in (moving if adapter else model.parameters()))
+    states = _STATES[plan.optim.optimizer] * sum(_bytes(p) for p in moving)
+    # Beside the weights for others lies what a sharded run itself resumes from.
+    copies = 2 if plan.launch.sharding == "fsdp2" else 1
+    return int((copies * weights + states) * _MARGIN) + _SMALL_FILES, weights + _SMALL_FILES
 
 
 def _bytes(parameter: torch.nn.Parameter) -> int:

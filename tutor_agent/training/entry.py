@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
+import time
 import traceback
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
+from torch.utils.cpp_extension import get_default_build_root
 from transformers.utils.logging import disable_progress_bar
 
 from tutor_agent.core.checkpoints import last_good
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 
     from transformers import Trainer
 
+_LONGEST_BUILD = 900.0
+"""Seconds; DeepSpeed compiles for about three minutes."""
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
 _PLANNED_TYPES = {
     "none": {
@@ -243,21 +249,70 @@ def check_sharded(trainer: Trainer, plan: Plan) -> None:
     """Check after wrapping that a sharded model really is: the losses could not tell.
 
     Raises:
-        LaunchError: Every process holds all weights although the plan says otherwise.
+        LaunchError: A process holds more than its share of the weights, or DeepSpeed works at another stage.
     """
-    sharding = plan.launch.sharding
+    sharding, world = plan.launch.sharding, trainer.args.world_size
+    if sharding == "none":
+        return
+    engine: Any = trainer.model_wrapped
+    stage = engine.zero_optimization_stage() if hasattr(engine, "zero_optimization_stage") else None
+    if sharding.startswith("zero") and stage != int(sharding[-1]):
+        raise LaunchError(
+            f"The plan says sharding {sharding!r}, but DeepSpeed works at stage {stage}. Start the run with `tutor run`.",
+            f"计划要求分片 {sharding!r}，但 DeepSpeed 实际处于阶段 {stage}。请用 `tutor run` 启动。",
+        )
     model: Any = trainer.model
     parameters = list(model.parameters())
-    if sharding == "fsdp2":
-        real = all(type(parameter).__name__ == "DTensor" for parameter in parameters)
-    elif sharding == "zero3":
-        real = all(hasattr(parameter, "ds_tensor") for parameter in parameters)
-    else:
-        return
-    if not real:
+    held = sum(map(_held, parameters))
+    share = sum(_share(parameter, world) for parameter in parameters)
+    if sharding != "zero2" and held > share:
+        total = sum(map(_size, parameters))
         raise LaunchError(
-            f"The plan says sharding {sharding!r}, but every process holds all weights. Set launch.sharding to 'none'.",
-            f"计划要求分片 {sharding!r}，但每个进程都持有全部权重。请把 launch.sharding 设为 'none'。",
+            f"The plan says sharding {sharding!r}, but this process holds {held:,} of {total:,} weights, and its share "
+            f"among {world} is {share:,}. Set launch.sharding to 'none'.",
+            f"计划要求分片 {sharding!r}，但本进程持有 {total:,} 个权重中的 {held:,} 个，而 {world} 个进程平分应为 {share:,} 个。"
+            "请把 launch.sharding 设为 'none'。",
+        )
+
+
+def _held(parameter: Any) -> int:
+    """Return how many elements of a weight lie in this process."""
+    if isinstance(parameter, DTensor):
+        return parameter.to_local().numel()
+    return int(getattr(parameter, "ds_tensor", parameter).numel())
+
+
+def _size(parameter: Any) -> int:
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+def _share(parameter: Any, world: int) -> int:
+    """Return the most that one of `world` processes may hold: FSDP2 cuts along the first dimension."""
+    size = _size(parameter)
+    rows = parameter.shape[0] if isinstance(parameter, DTensor) and parameter.dim() else size
+    return math.ceil(rows / world) * (size // max(rows, 1))
+
+
+def refuse_stale_locks(plan: Plan) -> None:
+    """Check that no lock of a dead build is in the way of DeepSpeed.
+
+    It compiles parts of itself at its first start; a build that was killed leaves a lock behind, and whoever comes
+    later waits for it without end.
+
+    Raises:
+        LaunchError: A lock is older than any build takes.
+    """
+    if not plan.launch.sharding.startswith("zero"):
+        return
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    latest = time.time() - _LONGEST_BUILD
+    found = [lock for pattern in ("*/lock", "*/*/lock") for lock in root.glob(pattern)]
+    stale = sorted(str(lock) for lock in found if lock.stat().st_mtime < latest)
+    if stale:
+        raise LaunchError(
+            f"DeepSpeed would wait without end for a build that was cut off: {', '.join(stale)}. If nothing is being "
+            "built on this machine, delete the lock and start again.",
+            f"DeepSpeed 会一直等待一次被中断的编译：{'、'.join(stale)}。若本机没有正在进行的编译，请删除该锁文件后重新开始。",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,9 +15,9 @@ from tutor_agent.data.collate import Collator, Items, one_each, pack
 from tutor_agent.data.order import ByLength
 from tutor_agent.training.arguments import make_arguments, total_steps
 from tutor_agent.training.callbacks import EarlyStop, PlanWins, StepEvents
-from tutor_agent.training.checkpoints import Checkpoints, expected_size
+from tutor_agent.training.checkpoints import Checkpoints, expected_sizes
 from tutor_agent.training.classifier import save_classes
-from tutor_agent.training.entry import TrainingRun, check_sharded
+from tutor_agent.training.entry import TrainingRun, check_sharded, refuse_stale_locks
 from tutor_agent.training.guard import Guard
 from tutor_agent.training.judging import judge_now, names_of
 from tutor_agent.training.kernels import hasten
@@ -72,6 +73,7 @@ def make_trainer(
     """Put model, data and everything that watches over them into a trainer."""
     plan = run.plan
     refuse_missing(plan)
+    refuse_stale_locks(plan)
     if plan.trackers and run.place.rank == 0:
         begun = step_of(run.options.resume) if run.options.resume else 0
         run.recorder.tell(Trackers(run.options.run, plan, step=begun))
@@ -99,15 +101,8 @@ def make_trainer(
         on_non_finite=plan.guard.non_finite,
         scaled=precision.compute is torch.float16,
     )
-    checkpoints = Checkpoints(
-        folder,
-        run.recorder,
-        plan.world_size,
-        expected_size(model, only_adapter=_has_adapters(model)),
-    )
-    callbacks: list[TrainerCallback] = [PlanWins(), StepEvents(run.recorder, guard), run.stop]
-    if plan.evaluation.early_stopping:
-        callbacks.append(EarlyStop(plan.evaluation.early_stopping, run.recorder))
+    size, result = expected_sizes(model, plan)
+    checkpoints = Checkpoints(folder, run.recorder, plan.world_size, size)
     trainer = TutorTrainer(
         watch=Watch(guard, run.recorder, checkpoints, tokenizer, names_of(run)),
         validation=data.validation,
@@ -121,10 +116,26 @@ def make_trainer(
         args=arguments,
         train_dataset=filled,
         processing_class=tokenizer,
-        callbacks=callbacks,
+        callbacks=_callbacks(run, guard),
     )
     run.started(trainer, tokens_in_epoch=filled.tokens)
+    _refuse_full_disk(run, trainer, result)
     return trainer
+
+
+def _callbacks(run: TrainingRun, guard: Guard) -> list[TrainerCallback]:
+    found: list[TrainerCallback] = [PlanWins(), StepEvents(run.recorder, guard), run.stop]
+    patience = run.plan.evaluation.early_stopping
+    return [*found, EarlyStop(patience, run.recorder)] if patience else found
+
+
+def _refuse_full_disk(run: TrainingRun, trainer: TutorTrainer, result: int) -> None:
+    """Check that the disk takes all that the run will write, `result` bytes of it at the end."""
+    checkpoints, arguments = trainer.watch.checkpoints, trainer.args
+    done = step_of(run.options.resume) if run.options.resume else 0
+    saves = math.ceil((arguments.max_steps - done) / int(arguments.save_steps))
+    if not trainer.all_agree(checkpoints.has_room_for_all(saves, result)):
+        raise checkpoints.no_room_ahead(saves, result)
 
 
 def judge(run: TrainingRun, trainer: TutorTrainer, data: Prepared, phase: str) -> None:
@@ -221,10 +232,6 @@ class _AtBegin(TrainerCallback):
         sharded = self._run.plan.launch.sharding != "none"
         if sharded and not state.global_step and not self._run.judged_before():
             judge_now(self._run, self._trainer, self._data, "before")
-
-
-def _has_adapters(model: Any) -> bool:
-    return hasattr(model, "peft_config")
 
 
 def _block_class(model: Any) -> str:

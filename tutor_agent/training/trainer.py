@@ -188,7 +188,7 @@ class TutorTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save, verify and mark; a save that fails leaves nothing that looks like a checkpoint."""
         checkpoints, rank0 = self.watch.checkpoints, self.args.process_index == 0
-        if not self._all_agree(checkpoints.has_room()):
+        if not self.all_agree(checkpoints.has_room()):
             raise checkpoints.no_room()
         checkpoint = checkpoints.folder / f"checkpoint-{self.state.global_step}"
         began = time.perf_counter()
@@ -202,7 +202,7 @@ class TutorTrainer(Trainer):
         unwrapped = self.accelerator.unwrap_model(self.model)
         faults = read_back(unwrapped, checkpoint, first=rank0) if drill else []
         faults += checkpoints.faults(checkpoint) if rank0 else []
-        if not self._all_agree(not faults):
+        if not self.all_agree(not faults):
             raise checkpoints.broken(checkpoint, faults)
         checkpoints.drilled = True
         if rank0:
@@ -228,7 +228,8 @@ class TutorTrainer(Trainer):
         """Refuse a checkpoint that does not bring all weights; a warning would train on with others."""
         refuse_missing_weights(self.model, load_result.missing_keys, load_result.unexpected_keys)
 
-    def _all_agree(self, here: bool) -> bool:
+    def all_agree(self, here: bool) -> bool:
+        """Return whether `here` holds on every rank; all of them ask at the same place."""
         if self.args.world_size == 1:
             return here
         flag = torch.tensor([int(here)], device=self.args.device)
@@ -237,7 +238,7 @@ class TutorTrainer(Trainer):
 
     def _stop_before_backward(self, inputs: Batch, loss: torch.Tensor) -> None:
         """Judge the loss alone: under DeepSpeed the backward pass takes the step by itself."""
-        if not self._all_agree(bool(torch.isfinite(loss))):
+        if not self.all_agree(bool(torch.isfinite(loss))):
             self.watch.guard.saw(inputs, loss)
             self.watch.guard.judge(math.nan)
             raise self._halt("non_finite_loss")
