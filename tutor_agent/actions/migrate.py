@@ -160,9 +160,9 @@ def _model(
     context: Context, script: Script, request: MigrateRequest
 ) -> tuple[str | None, ModelFacts | None, list[ScriptFinding]]:
     """Return the model's name, mended where it does not exist, and what is known of it."""
-    if request.model:
-        return request.model, see_model(context, request.model), []
     given = script.model_name
+    if request.model:
+        return request.model, see_model(context, request.model), _misnamed(script)
     if given is None or not isinstance(given.value, str):
         return None, None, list(model_findings(script, None, ()))
     name = given.value
@@ -182,6 +182,15 @@ def _model(
         return name, None, list(model_findings(script, None, near, trouble))
     except TutorError as error:
         return name, None, list(model_findings(script, None, (), error.text))
+
+
+def _misnamed(script: Script) -> list[ScriptFinding]:
+    """Return that the script's own model does not exist, where another one was given."""
+    given = script.model_name
+    if given is None or not isinstance(given.value, str):
+        return []
+    better, near = _mended(given.value)
+    return list(model_findings(script, None, (better, *near))) if better else []
 
 
 def _original(name: str) -> str | None:

@@ -193,6 +193,7 @@ _HELP = Text(
     "- **change and explain the plan**: *lr 1e-5*, *only 20 steps*, *why this rank*\n"
     "- **run and watch**: *start*, *how is it going*, *stop*, *resume*\n"
     "- **diagnose and repair**: paste a log or traceback, *fix it*\n"
+    "- **migrate**: *migrate old.py*, or paste an old training script\n"
     "- **prove**: *is it better?*\n"
     "- **compute**: *how much memory does a 7B need with LoRA?*\n"
     "- **explain**: any question about fine-tuning.",
@@ -201,6 +202,7 @@ _HELP = Text(
     "- **修改和解释计划**：“学习率调到 1e-5”“只跑 20 步”“为什么用这个 rank”\n"
     "- **启动并盯着训练**：“启动”“跑到哪了”“停止训练”“继续训练”\n"
     "- **诊断和修复**：把日志或报错贴给我，“修一下”\n"
+    "- **迁移旧脚本**：“迁移 old.py”，或直接粘贴旧的训练脚本\n"
     "- **验证效果**：“效果怎么样”\n"
     "- **估算**：“7B 用 LoRA 要多少显存”\n"
     "- **讲解**：关于微调的任何问题。",
