@@ -171,18 +171,18 @@ def _figures(event: Event) -> dict[str, float]:
     if event.kind == "evaluation":
         split, phase = event.payload.get("split"), event.payload.get("phase")
         group = f"{split}" if phase == "during" else f"{split}_{phase}"
-    return dict(_numbers(group, event.payload))
+    found = dict(_numbers(group, event.payload))
+    classes: Any = event.payload.get("classes") or {}
+    for name, figures in classes.items():
+        found |= _numbers(f"{group}/{_ODD.sub('_', name)}", figures)
+    return found
 
 
-def _numbers(group: str, payload: Any) -> Iterator[tuple[str, float]]:
-    """Yield the finite numbers in `payload` by name, those of classes under the class."""
+def _numbers(group: str, payload: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the finite numbers in `payload` by name."""
     for key, value in payload.items():
-        name = f"{group}/{_ODD.sub('_', str(key))}"
-        if isinstance(value, dict):
-            yield from _numbers(name, value)
-        elif (
-            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        ):
+        name = f"{group}/{_ODD.sub('_', key)}"
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             yield name, float(value)
 
 
