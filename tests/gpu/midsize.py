@@ -120,6 +120,7 @@ def make_run(folder: Path, name: str, steps: int) -> Path:
     """Write the run folder of a configuration."""
     skill, changes = CONFIGURATIONS[name]
     run_name = name.replace("_", "-")
+    folder.mkdir(parents=True, exist_ok=True)
     save_rows(folder / f"{run_name}.jsonl")
     settings = {**_ROWS, "optim__max_steps": steps, "evaluation__every": steps, **changes}
     return tiny.make_run(folder, skill, run_name, **settings)

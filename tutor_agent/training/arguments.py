@@ -134,8 +134,12 @@ def _check_liger(*, cuda: bool) -> None:
 
 
 def _checkpointing(plan: Plan) -> dict[str, Any]:
-    """Return the switch under the name that the installed transformers takes, never re-entrant."""
-    if not plan.launch.checkpointing or plan.launch.sharding == "fsdp2":
+    """Return the switch under the name that the installed transformers takes, never re-entrant.
+
+    The same one for FSDP2, whose own (accelerate's wrapper around each block) renames the weights, so that
+    PEFT finds no adapter to save. FSDP2 knows a recomputed forward pass and gathers no weights twice for it.
+    """
+    if not plan.launch.checkpointing:
         return {}
     names = {field.name for field in dataclasses.fields(TrainingArguments)}
     name = (
@@ -154,7 +158,6 @@ def _sharding(plan: Plan, block: str) -> dict[str, Any]:
         config = {
             "version": 2,
             "transformer_layer_cls_to_wrap": [block],
-            "activation_checkpointing": plan.launch.checkpointing,
             "cpu_offload": offload,
             "state_dict_type": "FULL_STATE_DICT",
         }
