@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from tests.train import tiny
-from tutor_agent.core.checkpoints import faults_of, is_good, last_good
+from tutor_agent.core.checkpoints import is_good, last_good
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,36 +232,3 @@ def test_frozen_blocks_do_not_move(
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert all("layers.2." in name or name == "model.norm.weight" for name in moved)
-
-
-@pytest.mark.parametrize("whom", ["one rank", "the launcher"])
-def test_sigterm_gives_a_complete_checkpoint(tmp_path: Path, llama: Path, whom: str) -> None:
-    import os
-    import signal
-
-    from tests.support import wait_for
-    from tutor_agent.core.processes import recorded
-
-    run = tiny.make_run(
-        tmp_path, name="stopped", launch__processes=2, optim__max_steps=5000, optim__epochs=4000
-    )
-    process = tiny.start_ranks(run, llama, 2)
-    try:
-        wait_for(
-            lambda: (run / "events.jsonl").is_file() and tiny.events(run, "step"), 200, "a step"
-        )
-        rank = recorded(run / "logs" / "attempt-0" / "rank-1.json")
-        assert rank is not None
-        reached = tiny.events(run, "step")[-1].step
-        os.kill(rank.pid if whom == "one rank" else process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        raise
-    end = tiny.ending(run)
-    assert end["state"] == "stopped"
-    step = tiny.events(run, "run_ended")[0].step
-    checkpoint = run / "checkpoints" / f"checkpoint-{step}"
-    assert faults_of(checkpoint, world_size=2) == []
-    assert is_good(checkpoint)
-    assert reached <= step == tiny.events(run, "step")[-1].step
