@@ -1,4 +1,4 @@
-"""Run a training script that meets a NaN: in a weight, or in a gradient whose loss is finite.
+"""Run a training script that meets a NaN: in a weight, or in a gradient whose loss is finite; FSDP2 works too.
 
 `TUTOR_TEST_POISON` says where: `weight` or `gradient`.
 """
@@ -10,9 +10,11 @@ import runpy
 import sys
 from typing import Any
 
+import accelerate.state
 import torch
 from transformers import TrainerCallback
 
+from tests.train import sharded_on_cpu
 from tutor_agent.training import session
 
 STEP = 4
@@ -30,8 +32,9 @@ class Poison(TrainerCallback):
         if os.environ["TUTOR_TEST_POISON"] == "weight":
             # ZeRO-3 computes with the whole of a small weight, and keeps a part of it beside.
             for part in (weight, getattr(weight, "ds_tensor", weight)):
-                if part.numel():
-                    part.data.view(-1)[3] = float("nan")
+                own = part.to_local() if hasattr(part, "to_local") else part.data
+                if own.numel():
+                    own.detach().view(-1)[3] = float("nan")
         else:
             weight.register_hook(lambda gradient: torch.full_like(gradient, float("nan")))
 
@@ -46,6 +49,7 @@ _make = session.make_trainer
 
 if __name__ == "__main__":
     session.make_trainer = _with_poison
+    accelerate.state.AcceleratorState.__init__ = sharded_on_cpu.with_plugin
     sys.argv = sys.argv[1:]
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")

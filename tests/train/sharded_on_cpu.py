@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 _original = accelerate.state.AcceleratorState.__init__
 
 
-def _with_plugin(self: Any, *arguments: Any, **options: Any) -> None:
+def with_plugin(self: Any, *arguments: Any, **options: Any) -> None:
     _original(self, *arguments, **options)
     plugin = options.get("fsdp_plugin")
     if plugin is not None and self.distributed_type == DistributedType.MULTI_CPU:
@@ -50,7 +50,7 @@ class _CountShards(transformers.TrainerCallback):
 
 
 if __name__ == "__main__":
-    accelerate.state.AcceleratorState.__init__ = _with_plugin
+    accelerate.state.AcceleratorState.__init__ = with_plugin
     transformers.trainer.DEFAULT_CALLBACKS.append(_CountShards)
     sys.argv = sys.argv[1:]
     try:
