@@ -24,88 +24,21 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"[a-z][a-z0-9_]*|[\u3400-\u9fff]+")
 _SUFFIX = re.compile(r"(?<=[a-z]{3})(?:ations?|ings?|ness|ments?|edly|ies|ed|es|ly|s|e)$")
 _STOP = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "but",
-        "by",
-        "can",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "get",
-        "got",
-        "had",
-        "has",
-        "have",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "just",
-        "me",
-        "my",
-        "no",
-        "not",
-        "now",
-        "of",
-        "on",
-        "only",
-        "or",
-        "our",
-        "so",
-        "some",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "they",
-        "this",
-        "to",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "why",
-        "will",
-        "with",
-        "without",
-        "you",
-        "your",
-        "very",
-        "still",
-        "than",
-        "too",
-        "always",
-    ]
+    """a an and are as at be been but by can did do does for from get got had has have how i if in into is it its just
+    me my no not now of on only or our so some that the their them then there they this to was we were what when where
+    which while why will with without you your very still than too always""".split()
 )
 _CONCEPT = 1.4
 _PROSE_WORTH = 0.8
 _FEWEST_SHARED = 3
 _LONGEST = 2000
+_BESIDE = 0.6
+_ADDED_UP = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """A card whose complaints resemble the words."""
+    """How much the complaints of a card resemble the words, and the nearest of them."""
 
     share: float
     saying: str
@@ -142,22 +75,23 @@ class Sayings:
         self._unknown = math.log(1 + count)
         self._lengths = [self._length(row) for _, _, row, _ in self._rows]
 
-    def like(self, words: str, *, apart_from: str = "") -> dict[str, Likeness]:
-        """Return, by slug, the complaint that resembles `words` most."""
-        asked = tokens(words)
-        size = self._length(asked)
-        best: dict[str, Likeness] = {}
-        if not size:
-            return best
+    def like(self, words: str, *, beside: str = "", apart_from: str = "") -> dict[str, Likeness]:
+        """Return, by slug, how much `words` resemble the complaints of a card, with the nearest one.
+
+        `beside` is what stands next to the words, settings and log: it counts for less. Several
+        complaints of one card that resemble the words add up.
+        """
+        asked = dict.fromkeys(tokens(beside), _BESIDE) | dict.fromkeys(tokens(words), 1.0)
+        size = math.sqrt(sum((worth * self._weight(token)) ** 2 for token, worth in asked.items()))
+        found: dict[str, list[Likeness]] = {}
         for (slug, saying, row, worth), length in zip(self._rows, self._lengths, strict=True):
             met = [token for token in row if token in asked]
             own = sum(not token.startswith("@topic_") for token in met)
             if not own or len(met) < _FEWEST_SHARED or saying == apart_from:
                 continue
-            share = worth * sum(self._weight(token) ** 2 for token in met) / (size * length)
-            if share > (best[slug].share if slug in best else 0.0):
-                best[slug] = Likeness(share, saying)
-        return best
+            alike = sum(asked[token] * self._weight(token) ** 2 for token in met)
+            found.setdefault(slug, []).append(Likeness(worth * alike / (size * length), saying))
+        return {slug: _added_up(likenesses) for slug, likenesses in found.items()}
 
     def _length(self, row: Counter[str]) -> float:
         return math.sqrt(sum(self._weight(token) ** 2 for token in row))
@@ -165,6 +99,12 @@ class Sayings:
     def _weight(self, token: str) -> float:
         gain = _CONCEPT if token.startswith("@") else 1.0
         return gain * self._rarity.get(token, self._unknown)
+
+
+def _added_up(likenesses: list[Likeness]) -> Likeness:
+    """Return the nearest complaint with the share of the nearest few as independent hints."""
+    nearest = sorted(likenesses, key=lambda likeness: -likeness.share)[:_ADDED_UP]
+    return Likeness(1 - math.prod(1 - one.share for one in nearest), nearest[0].saying)
 
 
 @lru_cache(maxsize=1)

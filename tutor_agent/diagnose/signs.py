@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _PLACE = re.compile(r"\{([^{}]+)\}")
 _QUOTED = 160
-_LIKENESS_WORTH, _LIKENESS_MOST, _LIKENESS_LEAST = 0.9, 0.45, 0.2
+_LIKENESS_WORTH, _LIKENESS_MOST, _LIKENESS_LEAST = 0.9, 0.5, 0.2
+_BESIDE_LINES, _BESIDE_LENGTH = 12, 600
 _WEIGHTS = {"matches": 0.85, "check": 0.7, "when": 0.6, "symptoms": 0.45, "settings": 0.25}
 
 
@@ -70,11 +71,12 @@ class Scene:
         found = self._likeness.get(slug)
         if found is None or found.share < _LIKENESS_LEAST:
             return None
+        nearest = max(likeness.share for likeness in self._likeness.values())
         evidence = Text(
             en=f"Your words resemble a known complaint: “{found.saying}”.",
             zh=f"你的描述与已知的问题相似：“{found.saying}”。",
         )
-        weight = min(_LIKENESS_MOST, _LIKENESS_WORTH * found.share)
+        weight = min(_LIKENESS_MOST, _LIKENESS_WORTH * found.share * found.share / nearest)
         return Held(weight, evidence, supporting=False)
 
     def look(self, sign: Sign) -> Held | None:
@@ -157,10 +159,11 @@ def write(value: object) -> str:
 
 def _likeness(seen: Observations) -> Mapping[str, Likeness]:
     """Compare what a person says; a log without words says nothing in this way."""
-    words = seen.symptom
-    if not words and not seen.series and not seen.error:
-        words = seen.words
-    return sayings().like(words)
+    if seen.symptom:
+        lines = [line.strip() for line in seen.lines[-_BESIDE_LINES:]]
+        beside = "\n".join([seen.settings, *lines])[:_BESIDE_LENGTH]
+        return sayings().like(seen.symptom, beside=beside)
+    return sayings().like("" if seen.series or seen.error else seen.words)
 
 
 def _is_true(value: float | bool) -> bool:
