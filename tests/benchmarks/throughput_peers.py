@@ -187,7 +187,7 @@ def transformers_trainer(spec: Spec, meter: Meter) -> Any:
     from transformers import DataCollatorWithFlattening
 
     tokenizer = AutoTokenizer.from_pretrained(spec["model"])
-    rows = encoded(spec, tokenizer)
+    rows: Any = encoded(spec, tokenizer)
 
     def to_the_longest_allowed(batch: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
         return padded([row["input_ids"] for row in batch], spec["length"])
@@ -209,7 +209,7 @@ def trl(spec: Spec, meter: Meter) -> Any:
     """TRL's SFTTrainer on the texts."""
     from datasets import Dataset
     from peft import LoraConfig
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]
 
     settings: dict[str, Any] = {
         "default padding": {},
@@ -233,7 +233,7 @@ def trl(spec: Spec, meter: Meter) -> Any:
 
 def llama_factory(spec: Spec, meter: Meter) -> Any:
     """LLaMA-Factory on the texts, every token trained (its stage `pt`)."""
-    from llamafactory.train import tuner
+    from llamafactory.train import tuner  # pyright: ignore[reportMissingImports]
 
     out = Path(spec["out"])
     out.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tests.train import shapes, tiny
 from tutor_agent.core.changes import PlanChange, apply
@@ -18,6 +19,7 @@ from tutor_agent.core.plan import Plan
 from tutor_agent.data.collate import Collator, one_each, pack
 from tutor_agent.data.labels import IGNORED, Example
 from tutor_agent.training import kernels
+from tutor_agent.training import segments as cutting
 from tutor_agent.training.losses import token_losses
 from tutor_agent.training.segments import join_rows
 
@@ -106,9 +108,23 @@ def test_rows_are_joined_only_where_it_was_asked_for_and_tried(
 
 
 def test_a_window_of_attention_keeps_rows_apart(plan: Plan) -> None:
-    config = transformers.MistralConfig(vocab_size=24, sliding_window=8, **tiny.BASE)
+    config = transformers.AutoConfig.for_model(
+        "mistral", vocab_size=24, sliding_window=8, **tiny.BASE
+    )
     model = transformers.AutoModelForCausalLM.from_config(config)
     assert not join_rows(model, plan)
+
+
+def test_rows_stay_apart_where_the_attention_never_hears_of_the_borders(
+    llama: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan
+) -> None:
+    def deaf(*states: Any, segments: list[int] | None = None, **options: Any) -> Any:
+        return sdpa_attention_forward(*states, **options)
+
+    monkeypatch.setattr(cutting, "attend", deaf)
+    model = transformers.AutoModelForCausalLM.from_pretrained(llama)
+    assert not join_rows(model, plan)
+    assert model.config._attn_implementation == "sdpa"
 
 
 @needs_onednn

@@ -99,6 +99,7 @@ def make_arguments(
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=cuda,
+        accelerator_config={"non_blocking": cuda},
         average_tokens_across_devices=True,
         ddp_find_unused_parameters=False,
         **_checkpointing(plan),

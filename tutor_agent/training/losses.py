@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 
 from tutor_agent.data.labels import IGNORED
 from tutor_agent.training.classifier import class_scores, is_classifier
-from tutor_agent.training.segments import cuts_rows
+from tutor_agent.training.segments import cuts_rows, without_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,9 +121,11 @@ def token_losses(model: torch.nn.Module, batch: Batch, body: torch.nn.Module) ->
     selective = _selects_logits(type(body))
     if selective:
         inputs["logits_to_keep"] = places_k
+    cutting: Any = nullcontext()
     if "lengths" in batch and cuts_rows(body):
-        inputs["segments"] = batch["lengths"].tolist()
-    outputs = model(**inputs, use_cache=False)
+        inputs["segments"], cutting = batch["lengths"].tolist(), without_mask()
+    with cutting:
+        outputs = model(**inputs, use_cache=False)
     logits = outputs.logits if selective else outputs.logits[:, places_k]
     return TokenLosses(logits, targets_bt[:, places_k], _extra(outputs, body))
 

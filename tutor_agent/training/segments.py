@@ -6,6 +6,8 @@ borders of its samples and attending to each piece costs what the samples cost.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,9 +16,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tutor_agent.core.plan import Plan
 
 NAME = "tutor_segments"
+_CUTTING: ContextVar[bool] = ContextVar("cutting", default=False)
 _PROBE = (7, 5, 9)
 """Lengths of the samples on which a model is tried."""
 _TOLERANCE = {torch.float32: 1e-3}
@@ -34,8 +39,7 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Attend within each of `segments` (lengths of the samples in the one row).
 
-    Without them this is transformers' own `sdpa`, which reads the mask. The mask is made in either case, so a
-    model that does not hand the lengths on to its attention keeps its samples apart by it.
+    Without them this is transformers' own `sdpa`, which reads the mask.
 
     Args:
         module: The attention layer.
@@ -85,10 +89,24 @@ def cuts_rows(model: Any) -> bool:
     return getattr(model.config, "_attn_implementation", None) == NAME
 
 
+@contextmanager
+def without_mask() -> Iterator[None]:
+    """Make no mask: that of a long joined row, which nobody reads, takes a byte for every pair of places."""
+    token = _CUTTING.set(True)
+    try:
+        yield
+    finally:
+        _CUTTING.reset(token)
+
+
 def register() -> None:
-    """Make the attention known to transformers, with the mask of `sdpa`."""
+    """Make the attention and its mask known to transformers."""
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    AttentionMaskInterface.register(NAME, _mask)
+
+
+def _mask(*args: Any, **options: Any) -> torch.Tensor | None:
+    return None if _CUTTING.get() else sdpa_mask(*args, **options)
 
 
 def keeps_apart(body: Any) -> bool:
@@ -103,12 +121,9 @@ def keeps_apart(body: Any) -> bool:
     half = next((p.dtype for p in body.parameters() if p.dtype in _HALF), None)
     with torch.no_grad(), torch.autocast(device.type, half, enabled=half is not None):
         alone = torch.cat([body(input_ids=ids, use_cache=False).logits for ids in samples], dim=1)
-        joined = body(
-            input_ids=torch.cat(samples, dim=1),
-            position_ids=positions,
-            use_cache=False,
-            segments=list(_PROBE),
-        ).logits
+        row = {"input_ids": torch.cat(samples, dim=1), "position_ids": positions}
+        with without_mask():
+            joined = body(**row, use_cache=False, segments=list(_PROBE)).logits
     body.train(was_training)
     allowed = _TOLERANCE.get(alone.dtype, _LOOSE) * float(alone.abs().max())
     return float((alone - joined).abs().max()) <= allowed
