@@ -163,7 +163,7 @@ def _model(
     given = script.model_name
     if request.model:
         return request.model, see_model(context, request.model), _misnamed(script)
-    if given is None or not isinstance(given.value, str):
+    if given is None or not isinstance(given.value, str) or not given.value.strip():
         return None, None, list(model_findings(script, None, ()))
     name = given.value
     original = _original(name)

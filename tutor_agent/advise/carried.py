@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tutor_agent.core.text import Text
 
 
+_LARGEST = 1e9
+
+
 @dataclass(frozen=True)
 class Kept:
     """A value of the script for one field of the plan."""
@@ -49,8 +52,29 @@ class Carried:
         """Return a readable value; note an unreadable one."""
         if given is None or given.value is None:
             return None
-        if is_plain(given.value):
-            return given.value
+        if is_plain(given.value) and is_sane(given.value):
+            return as_json(given.value)
         value = given.value
         self.unknown[name] = value if isinstance(value, Unknown) else Unknown(name, given.line)
         return None
+
+
+def is_sane(value: object) -> bool:
+    """Return whether a value has a place in a plan: numbers finite and within reason, keys words."""
+    if isinstance(value, float | int):
+        return abs(value) <= _LARGEST
+    if isinstance(value, dict):
+        table = cast("dict[object, object]", value)
+        return all(isinstance(key, str) and is_sane(each) for key, each in table.items())
+    if isinstance(value, list | tuple | set):
+        return all(map(is_sane, cast("list[object]", value)))
+    return value is None or isinstance(value, str)
+
+
+def as_json(value: object) -> object:
+    """Return a plain value with lists for tuples."""
+    if isinstance(value, list | tuple | set):
+        return [as_json(each) for each in cast("list[object]", value)]
+    if isinstance(value, dict):
+        return {key: as_json(each) for key, each in cast("dict[str, object]", value).items()}
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from tutor_agent.advise.carried import Carried, Kept
+from tutor_agent.advise.carried import Carried, Kept, is_sane
 from tutor_agent.advise.script_data_fields import data_from_script
 from tutor_agent.core.text import Text
 from tutor_agent.library.renamed import renamed_table
@@ -131,9 +131,10 @@ def _number(value: object, kind: type[int] | type[float]) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return kind(value)
+        number = kind(value)
     except (ValueError, OverflowError):
         return None
+    return number if is_sane(number) else None
 
 
 def _optimizing(carried: Carried, given: dict[str, Given]) -> None:
@@ -146,23 +147,23 @@ def _optimizing(carried: Carried, given: dict[str, Given]) -> None:
         carried.fields["optim.schedule"] = Kept(
             "optim.schedule", "linear", default_of="TrainingArguments"
         )
-    elif name in _SCHEDULES:
+    elif str(name) in _SCHEDULES:
         carried.keep("optim.schedule", _SCHEDULES[str(name)], given["lr_scheduler_type"])
     elif name is not None:
         carried.left["lr_scheduler_type"] = given["lr_scheduler_type"]
     name = carried.plain("optim", given.get("optim"))
-    if name in _OPTIMIZERS:
+    if str(name) in _OPTIMIZERS:
         carried.keep("optim.optimizer", _OPTIMIZERS[str(name)], given["optim"])
     elif name is not None:
         carried.left["optim"] = given["optim"]
     if given.get("adafactor") and given["adafactor"].value is True:
         carried.keep("optim.optimizer", "adafactor", given["adafactor"])
     by_length = given.get("group_by_length") or given.get("train_sampling_strategy")
-    if by_length is not None and by_length.value in {True, "group_by_length"}:
+    if by_length is not None and by_length.value in (True, "group_by_length"):
         carried.keep("data.batching", "by_length", by_length)
     trackers = carried.plain("report_to", given.get("report_to"))
     if trackers is not None:
-        listed = [trackers] if isinstance(trackers, str) else cast("list[object]", trackers)
+        listed = cast("list[object]", trackers if isinstance(trackers, list) else [trackers])
         carried.keep("trackers", [name for name in listed if name in _TRACKERS], given["report_to"])
 
 
@@ -238,7 +239,7 @@ def _loading(carried: Carried, given: dict[str, Given], script: Script) -> None:
         return
     attention = model.get("attn_implementation")
     name = carried.plain("attn_implementation", attention)
-    if name in _ATTENTION:
+    if str(name) in _ATTENTION:
         carried.keep("model.attention", _ATTENTION[str(name)], attention)
     elif (flag := model.get("use_flash_attention_2")) is not None and flag.value is True:
         carried.keep("model.attention", "flash", flag)

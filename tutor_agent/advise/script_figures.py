@@ -89,8 +89,7 @@ def _best_model(noter: Noter, given: dict[str, Given]) -> Iterator[ScriptFinding
     every, save = (
         given[name].value if name in given else 500 for name in ("eval_steps", "save_steps")
     )
-    steps = isinstance(every, int) and isinstance(save, int) and every > 0
-    uneven = evaluating == saving == "steps" and steps and int(str(save)) % int(str(every)) != 0
+    uneven = evaluating == saving == "steps" and not _is_multiple(save, every)
     if evaluating == saving and evaluating != "no" and not uneven:
         return
     if any(name in given and not given[name].known for name in ("eval_strategy", "save_strategy")):
@@ -108,6 +107,12 @@ def _best_model(noter: Noter, given: dict[str, Given]) -> Iterator[ScriptFinding
         zh="让两者策略与间隔相同；计划中两者共用一个间隔。",
     )
     yield noter.note("breaks", "best-model", best.line, text, todo)
+
+
+def _is_multiple(save: object, every: object) -> bool:
+    """Whether saving falls on evaluations; what is not two whole numbers is not judged."""
+    whole = isinstance(save, int) and isinstance(every, int)
+    return not whole or every < 1 or save % every == 0
 
 
 def _early_stopping(noter: Noter, given: dict[str, Given]) -> Iterator[ScriptFinding]:
@@ -257,7 +262,7 @@ def model_findings(
     if script.kind == "preparation":
         return
     noter, given = Noter(script), script.model_name
-    if given is None or not isinstance(given.value, str):
+    if given is None or not isinstance(given.value, str) or not given.value.strip():
         line = given.line if given else script.model.line if script.model else 1
         text = Text(
             en="Which model is trained is not known without running the script.",

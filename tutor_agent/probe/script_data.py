@@ -104,7 +104,7 @@ def _files(given: Given, line: int) -> Rows:
 
 def _paths(value: object) -> tuple[str, ...] | None:
     if isinstance(value, str):
-        return (value,)
+        return (value,) if value.strip() else None
     if isinstance(value, list | tuple):
         items = cast("list[object]", value)
         if items and all(isinstance(each, str) for each in items):

@@ -43,7 +43,7 @@ def _add_option(parser: Parser, made: Made) -> None:
     default = made.get("default")
     if default is not None:
         parser.options[name] = Given(_cast(default.value, made), default.line)
-    elif action is not None and action.value in {"store_true", "store_false"}:
+    elif action is not None and action.value in ("store_true", "store_false"):
         parser.options[name] = Given(action.value == "store_false", made.line)
     else:
         parser.options[name] = Given(Unknown(f"{long} (command line)", made.line), made.line)

@@ -60,7 +60,7 @@ class Symbol:
     """A name from elsewhere: a module, or something imported."""
 
     name: str
-    defaults: dict[str, Given] = field(default_factory=dict[str, Given])
+    defaults: dict[str, Given] = field(default_factory=dict[str, Given], compare=False)
     """Fields that a class of the script adds or sets on top of it."""
 
 
@@ -127,7 +127,9 @@ class Rows:
             return self.files[self.split]
         if self.split not in {None, "train"} and self.held is None:
             return ()
-        return self.files.get("train") or next(iter(self.files.values()), ())
+        if self.files.get("train") or self.unread or self.split == "train":
+            return self.files.get("train", ())
+        return next(iter(self.files.values()), ())
 
 
 def is_plain(value: object, depth: int = 6) -> bool:

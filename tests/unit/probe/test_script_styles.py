@@ -198,3 +198,44 @@ def test_the_scripts_model_is_judged_even_when_another_is_given(tmp_path: Path) 
     assert "deepseek-llm-67b-base" in found.todo.en
     assert made.plan is not None
     assert made.plan.model.source == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("num_train_epochs", "float('inf')"),
+        ("num_train_epochs", "1e999"),
+        ("learning_rate", "[1e-5]"),
+        ("report_to", "5"),
+        ("optim", "['adamw_torch']"),
+        ("lr_scheduler_type", "{'a': 1}"),
+        ("save_steps", "True"),
+        ("eval_steps", "None"),
+        ("seed", "b'x'"),
+        ("load_best_model_at_end", "(1, 2)"),
+        ("per_device_train_batch_size", "lambda: 0"),
+    ],
+)
+def test_values_of_an_odd_kind_are_never_a_crash(tmp_path: Path, argument: str, value: str) -> None:
+    lines = scripts.GUIDE.splitlines()
+    place = lines.index("args = TrainingArguments(") + 1
+    kept = [each for each in lines if not each.strip().startswith(f"{argument}=")]
+    code = "\n".join([*kept[:place], f"    {argument}={value},", *kept[place:]])
+    made = _migrate(tmp_path, code)
+    assert made.plan is not None
+    assert set(flatten(made.plan)) == set(made.why)
+
+
+def test_a_tuple_of_targets_is_a_list_in_the_plan(tmp_path: Path) -> None:
+    code = styles.TUTORIAL.replace(
+        '["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]',
+        '("q_proj", "v_proj")',
+    )
+    _, values, _ = _read(tmp_path, code)
+    assert values["params.targets"] == ["q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize("empty", ["'deepseek-ai/DeepSeek-67B'", "'train_data.csv'"])
+def test_an_empty_name_is_an_unknown_one(tmp_path: Path, empty: str) -> None:
+    code = scripts.GUIDE.replace(empty.replace("'", '"'), '""')
+    assert _migrate(tmp_path, code).needs
