@@ -111,8 +111,9 @@ def _best_model(noter: Noter, given: dict[str, Given]) -> Iterator[ScriptFinding
 
 def _is_multiple(save: object, every: object) -> bool:
     """Whether saving falls on evaluations; what is not two whole numbers is not judged."""
-    whole = isinstance(save, int) and isinstance(every, int)
-    return not whole or every < 1 or save % every == 0
+    if not isinstance(save, int) or not isinstance(every, int) or every < 1:
+        return True
+    return save % every == 0
 
 
 def _early_stopping(noter: Noter, given: dict[str, Given]) -> Iterator[ScriptFinding]:
