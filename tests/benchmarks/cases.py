@@ -63,7 +63,9 @@ def fix_matches(case: dict[str, Any], result: Diagnosis) -> bool | None:
     if "fix" not in case:
         return None
     fixes = result.findings[0].fixes if result.findings else ()
-    told = "\n".join(f"{fix.title.en}\n{fix.title.zh}\n{fix.change.model_dump_json()}" for fix in fixes)
+    told = "\n".join(
+        f"{fix.title.en}\n{fix.title.zh}\n{fix.change.model_dump_json()}" for fix in fixes
+    )
     wrong = case.get("wrong")
     right = re.search(case["fix"], told, re.IGNORECASE) is not None
     return right and not (wrong and re.search(wrong, told, re.IGNORECASE))
@@ -110,8 +112,18 @@ def main() -> int:
         ):
             scores[key].append((top1, top3))
         if options.verbose or not top1 or fix is False:
-            mark = "ok  " if top1 and fix is not False else "fix " if top1 else "top3" if top3 else "MISS"
-            print(f"{mark} {case['id']:11} wanted {case['root_cause']}; got {', '.join(causes[:4])}")
+            mark = (
+                "ok  "
+                if top1 and fix is not False
+                else "fix "
+                if top1
+                else "top3"
+                if top3
+                else "MISS"
+            )
+            print(
+                f"{mark} {case['id']:11} wanted {case['root_cause']}; got {', '.join(causes[:4])}"
+            )
     seconds = time.perf_counter() - started
     for key, results in sorted(scores.items()):
         first = sum(top1 for top1, _ in results)
@@ -123,7 +135,9 @@ def main() -> int:
         print(f"fix match        n {len(fixes):3}  {sum(fixes) / len(fixes):.1%}")
     score_sayings()
     count = len(scores["all"])
-    print(f"false alarms on healthy cases {false_alarms}; {1000 * seconds / max(1, count):.1f} ms a case")
+    print(
+        f"false alarms on healthy cases {false_alarms}; {1000 * seconds / max(1, count):.1f} ms a case"
+    )
     return 0
 
 

@@ -133,7 +133,7 @@ def test_changes_give_valid_plans_and_keep_the_honesty_contract(fault: Fault) ->
     }
     scene = Scene(observations)
     for card in fault.fixes:
-        fix = fix_of(card.model_copy(update={"when": ""}), scene)
+        fix = fix_of(card.model_copy(update={"when": ""}), scene, dict.fromkeys(card.needs, "x"))
         assert fix is not None
         assert (fix.safety == "manual") == (not fix.change.entries)
         after = apply(PLAN, fix.change)

@@ -66,6 +66,8 @@ class CardFix(Contract):
     """Where the repaired run begins."""
     when: str = ""
     """Offered only where this condition holds."""
+    needs: tuple[str, ...] = ()
+    """What the signs must have found: names that the title fills in."""
 
 
 class Confusion(Contract):

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from tutor_agent.core.plan import Plan
 
 _ERROR = re.compile(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b\s*[:：]?.*|^Killed\b.*")
-_NUMBER_HEAVY = re.compile(r"[{}=|]|\bFile \"|^\s{2,}|^\[|^\w+Error\b|::")
+_NUMBER_HEAVY = re.compile(
+    r"[{}=|]|\bFile \"|^\s{2,}|^\[|^\w+Error\b|::|\w+Warning\b|warnings\.warn"
+)
 
 
 @dataclass(slots=True)

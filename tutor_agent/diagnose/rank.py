@@ -8,7 +8,7 @@ Signs of one card add up as independent hints (a noisy-or); each sign against ta
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tutor_agent.core.changes import Entry, PlanChange
@@ -18,7 +18,7 @@ from tutor_agent.core.text import Text, detect_language
 from tutor_agent.diagnose.faults import load_faults
 from tutor_agent.diagnose.readers import read_text
 from tutor_agent.diagnose.readers.settings import flatten
-from tutor_agent.diagnose.signs import Scene
+from tutor_agent.diagnose.signs import Held, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from tutor_agent.core.text import Language
     from tutor_agent.diagnose.faults import CardFix, Fault
     from tutor_agent.diagnose.observations import Observations
-    from tutor_agent.diagnose.signs import Held
 
 THRESHOLD = 0.3
 """Below this a card is not named, unless it is all there is."""
 LEANING = 0.18
 """Below this nothing is named at all."""
 _MOST, _LEANINGS = 5, 3
+_TOLD_DOUBT = 0.4
 _SURE = 0.97
 
 
@@ -80,13 +80,33 @@ def candidates(
 ) -> list[Candidate]:
     """Return the cards that reach `least`, best first; `slugs` limits who may compete."""
     wanted = set(slugs) if slugs is not None else None
-    found = [
+    weighed = [
         candidate
         for fault in load_faults()
         if wanted is None or fault.slug in wanted
-        if (candidate := weigh(fault, scene)) is not None and candidate.confidence >= least
+        if (candidate := weigh(fault, scene)) is not None
     ]
+    found = [candidate for candidate in explained_away(weighed) if candidate.confidence >= least]
     return sorted(found, key=lambda c: (-c.confidence, c.fault.slug))
+
+
+def explained_away(weighed: list[Candidate]) -> list[Candidate]:
+    """Lower what rests on words alone where a message of the log names another fault."""
+    told = [c for c in weighed if c.fault.kind == "fault" and any(h.told for h in c.held)]
+    if not told:
+        return weighed
+    names = max(told, key=lambda c: c.confidence).fault.slug
+    doubt = Held(
+        _TOLD_DOUBT,
+        Text(en=f"a message of the log names {names}", zh=f"日志里的报错指向 {names}"),
+        supporting=False,
+    )
+    return [
+        replace(c, confidence=c.confidence * (1 - doubt.weight), against=(*c.against, doubt))
+        if all(one.spoken or one.supporting for one in c.held)
+        else c
+        for c in weighed
+    ]
 
 
 def weigh(fault: Fault, scene: Scene) -> Candidate | None:
@@ -109,6 +129,7 @@ def finding_of(candidate: Candidate, scene: Scene) -> Finding:
     step = scene.value("step_bad(loss)")
     if math.isnan(step):
         step = float(seen.halted.step) if seen.halted else scene.value("step(loss)")
+    values = {key: value for one in candidate.held for key, value in one.values.items()}
     return Finding(
         cause=fault.slug,
         title=fault.title,
@@ -116,20 +137,21 @@ def finding_of(candidate: Candidate, scene: Scene) -> Finding:
         confidence=round(candidate.confidence, 3),
         evidence=tuple(dict.fromkeys(_clean(one.evidence) for one in candidate.held)),
         against=tuple(_clean(one.evidence) for one in candidate.against),
-        fixes=tuple(fix for card in fault.fixes if (fix := fix_of(card, scene)) is not None),
+        fixes=tuple(fix for c in fault.fixes if (fix := fix_of(c, scene, values)) is not None),
         step=None if math.isnan(step) else int(step),
     )
 
 
-def fix_of(card: CardFix, scene: Scene) -> Fix | None:
+def fix_of(card: CardFix, scene: Scene, values: Mapping[str, object] | None = None) -> Fix | None:
     """Fill in the figures of a fix; None when it does not apply here."""
-    if card.when and not scene.value(card.when):
+    known = values or {}
+    if (card.when and not scene.value(card.when)) or not known.keys() >= set(card.needs):
         return None
     entries = [_filled(entry, scene) for entry in card.change.entries]
     return Fix(
         id=card.id,
         safety=card.safety,
-        title=scene.fill(card.title),
+        title=scene.fill(card.title, known),
         change=PlanChange(entries=tuple(entries)),
         resume=card.resume,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tutor_agent.core.errors import UnreadableError
@@ -26,6 +26,7 @@ _PLACE = re.compile(r"\{([^{}]+)\}")
 _QUOTED = 160
 _LIKENESS_WORTH, _LIKENESS_MOST, _LIKENESS_LEAST = 0.9, 0.5, 0.2
 _BESIDE_LINES, _BESIDE_LENGTH = 12, 600
+_TOLD = 0.75
 _WEIGHTS = {"matches": 0.85, "check": 0.7, "when": 0.6, "symptoms": 0.45, "settings": 0.25}
 
 
@@ -41,6 +42,12 @@ class Held:
     evidence: Text
     supporting: bool
     """Settings alone never prove a fault; they only support other signs."""
+    spoken: bool = False
+    """It rests on what a person says alone."""
+    told: bool = False
+    """It is a message of the log that hardly means anything else."""
+    values: Mapping[str, object] = field(default_factory=dict[str, object])
+    """What was found, for the fixes to name."""
 
 
 class Scene:
@@ -77,7 +84,7 @@ class Scene:
             zh=f"你的描述与已知的问题相似：“{found.saying}”。",
         )
         weight = min(_LIKENESS_MOST, _LIKENESS_WORTH * found.share * found.share / nearest)
-        return Held(weight, evidence, supporting=False)
+        return Held(weight, evidence, supporting=False, spoken=True)
 
     def look(self, sign: Sign) -> Held | None:
         """Return what `sign` shows; None when a part of it does not hold."""
@@ -108,7 +115,11 @@ class Scene:
         supporting = bool(sign.settings) and not (
             sign.when or sign.matches or sign.symptoms or sign.check or sign.phase
         )
-        return Held(weight or _usual_weight(sign), self._evidence(sign, values, quote), supporting)
+        spoken = bool(sign.symptoms) and not (sign.when or sign.matches or sign.check)
+        weight = weight or _usual_weight(sign)
+        told = bool(sign.matches) and weight >= _TOLD and quote in self.seen.text
+        evidence = self._evidence(sign, values, quote)
+        return Held(weight, evidence, supporting, spoken, told, values)
 
     def fill(self, text: Text, values: dict[str, object] | None = None) -> Text:
         """Fill the `{…}` places of `text` with figures."""

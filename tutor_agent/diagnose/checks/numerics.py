@@ -164,9 +164,9 @@ def scale_settles(seen: Observations) -> Shown | None:
     overflow = len(re.findall(r"OVERFLOW!|overflow.{0,20}skip", seen.text, re.IGNORECASE))
     if not overflow or re.search(r"already at minimum", seen.text) or loss.bad is not None:
         return None
-    if scales and scales[-1] < 2**8:
+    if not scales or scales[-1] < 2**8:
         return None
-    return Shown({"overflows": overflow, "scale": scales[-1] if scales else math.nan})
+    return Shown({"overflows": overflow, "scale": scales[-1]})
 
 
 @check("multiple-of-usual")

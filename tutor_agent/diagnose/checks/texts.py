@@ -84,9 +84,8 @@ def removed_argument(seen: Observations) -> Shown | None:
     weight = 0.93 if version and version >= gone else 0.8
     if version and version < gone:
         return None
-    return Shown(
-        {"name": name, "package": package, "new": new or "nothing", "gone": dotted(gone)}, weight
-    )
+    told = {"name": name, "package": package, "gone": dotted(gone), "successor": new or "-"}
+    return Shown(told | ({"new": new} if new else {"dropped": name}), weight)
 
 
 @check("argument-too-new")
@@ -181,9 +180,31 @@ def double_bos(seen: Observations) -> Shown | None:
     )
 
 
+_PROCESS_ROW = re.compile(
+    r"^\|?\s+(?P<card>\d+)\s+(?:\S+\s+){1,3}\d+\s+C\s+\S*python", re.MULTILINE
+)
+_SETTING = re.compile(
+    r"^\s*(?P<label>(?!step|epoch|iter|rank|info|warn|\d)[^\W\d][^{}\n:]{1,40}?)\s*[:：]?\s*(?:\{|loss\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+@check("settings-compared")
+def settings_compared(seen: Observations) -> Shown | None:
+    """A few losses stand behind the names of settings: a comparison, not a curve."""
+    loss = seen.metric("loss")
+    labels = list(dict.fromkeys(m["label"].strip() for m in _SETTING.finditer(seen.text)))
+    if not 2 <= len(loss) <= 4 or len(labels) != len(loss) or loss.bad is not None:
+        return None
+    return Shown({"first": labels[0], "second": labels[1]})
+
+
 @check("same-device")
 def same_device(seen: Observations) -> Shown | None:
-    """The first card is nearly full while another one is nearly empty."""
+    """The first card is nearly full while another one is nearly empty, or holds all processes."""
+    cards = [match["card"] for match in _PROCESS_ROW.finditer(seen.text)]
+    if len(cards) >= 2 and len(set(cards)) == 1:
+        return Shown({"full": 100.0, "empty": 0.0})
     used = [
         (float(a), float(b)) for a, b in re.findall(r"(\d+)\s*MiB\s*/\s*(\d+)\s*MiB", seen.text) if float(b) > 0
     ]  # fmt: skip

@@ -60,7 +60,7 @@ _ARROWS = re.compile(
     rf"(?P<key>[A-Za-z_][\w/]*)[\s:=]+(?P<values>(?:{_NUMBER})(?:\s*(?:->|→)\s*(?:{_NUMBER}))+)",
     re.IGNORECASE,
 )
-_SCALE = re.compile(r"reducing to (?P<value>[\d.eE+]+)")
+_SCALE = re.compile(r"reduc(?:ing|ed) (?:loss scale )?to (?P<value>\d[\d.]*(?:[eE][+-]?\d+)?)")
 _PER_POINT = ("loss", "eval_loss", "grad_norm", "learning_rate", "tokens_per_second", "memory_gib",
               "metric_up", "metric_down", "general_metric")  # fmt: skip
 _STEPLESS_GAP = 1.0
