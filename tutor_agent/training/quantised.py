@@ -15,6 +15,7 @@ from transformers import BitsAndBytesConfig
 
 from tutor_agent.core.errors import NotPossibleError
 from tutor_agent.core.text import Text
+from tutor_agent.training.audit import size_of
 
 if TYPE_CHECKING:
     from tutor_agent.core.plan import Plan
@@ -66,7 +67,7 @@ def packed_loading(kind: Quantisation, plan: Plan, precision: Precision) -> dict
 
 
 def settle_packed(model: torch.nn.Module, kind: Quantisation) -> Text:
-    """Keep the packed layers of `model` fit for training, and say how much of it is packed.
+    """Keep the packed layers of `model`, still without adapters, fit for training; say how much of it is packed.
 
     On CPUs with bf16 instructions bitsandbytes rearranges a 4-bit layer for good at its first forward pass without
     gradients; from then on no gradient passes through it, without an error (measured with 0.50.2), and layers of some
@@ -78,26 +79,18 @@ def settle_packed(model: torch.nn.Module, kind: Quantisation) -> Text:
     for module in model.modules():
         if hasattr(module, _REARRANGED):
             setattr(module, _REARRANGED, False)
-    packed = plain = 0
-    for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        if type(module).__name__ in PACKED:
-            packed += sum(_elements(p, module) for p in own)
-        else:
-            plain += sum(p.numel() for p in own)
-    share = packed / (packed + plain)
+    packed = sum(
+        size_of(module.get_parameter("weight"))
+        for module in model.modules()
+        if type(module).__name__ in PACKED
+    )
+    share = packed / sum(size_of(p) for p in model.parameters())
     if not packed:
         raise NotPossibleError(
             f"params.quantization = {kind!r} packs no layer of {type(model).__name__}. Set it to 'none'.",
             f"params.quantization = {kind!r} 在 {type(model).__name__} 上没有可打包的层。请设为 'none'。",
         )
     return Text(
-        en=f"{share:.0%} of the weights are held in {kind}; embeddings, norms, the head and fused experts are not.",
-        zh=f"{share:.0%} 的权重以 {kind} 存放；词嵌入、归一化、输出头和融合的专家权重除外。",
+        en=f"{share:.0%} of the weights are held in {kind}; embeddings, norms, the head and any fused experts are not.",
+        zh=f"{share:.0%} 的权重以 {kind} 存放；词嵌入、归一化、输出头和（如有）融合的专家权重除外。",
     )
-
-
-def _elements(parameter: torch.nn.Parameter, module: Any) -> int:
-    if parameter.dim() == 1:
-        return parameter.numel()
-    return int(module.in_features) * int(module.out_features)

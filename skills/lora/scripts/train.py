@@ -42,15 +42,14 @@ def main() -> int:
         # Frozen weights, packed if the plan says so, and adapters that move.
         loading = packed_loading(settings.quantization, run.plan, precision)
         frozen = load_model(run.plan, options.model, precision.weights, data.head, **loading)
+        packing = [settle_packed(frozen, settings.quantization)] if loading else []
         model, notes = add_adapters(frozen, settings)
-        if loading:
-            notes.append(settle_packed(frozen, settings.quantization))
         audit = audit_trainable(model)
         refuse_surprises(audit, adapters=True)
 
         trainer = make_trainer(run, model, tokenizer, data, precision)
         report_audit(run, data, audit, adapter_names(model))
-        for note in notes:
+        for note in (*packing, *notes):
             run.recorder.note(note)
 
         judge(run, trainer, data, "before")
