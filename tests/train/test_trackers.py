@@ -136,7 +136,9 @@ def test_trackio_keeps_a_run_and_its_resume_in_the_run_folder(tmp_path: Path, ll
     (path,) = (run / "logs/trackers/trackio").glob("*.db")
     with closing(sqlite3.connect(path)) as database:
         rows = database.execute("select distinct run_name from metrics").fetchall()
-        steps = database.execute("select step from metrics where metrics like '%train/loss%'")
+        steps = database.execute(
+            "select step from metrics where cast(metrics as text) like '%train/loss%'"
+        )
         assert {step for (step,) in steps} == {*range(1, 7)}
     assert rows == [(run.name,)]
 
