@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _ERROR = re.compile(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b\s*[:：]?.*|^Killed\b.*")
 _NUMBER_HEAVY = re.compile(
-    r"[{}=|]|\bFile \"|^\s{2,}|^\[|^\w+Error\b|::|\w+Warning\b|warnings\.warn"
+    r"[{}=|]|\bFile \"|^\s{2,}|^\[|^[\w.]+Error\b|::|\w+Warning\b|warnings\.warn"
 )
 
 

@@ -91,11 +91,16 @@ def candidates(
 
 
 def explained_away(weighed: list[Candidate]) -> list[Candidate]:
-    """Lower what rests on words alone where a message of the log names another fault."""
+    """Lower what rests on words alone where a message of the log names another fault.
+
+    What that fault is confused with may be the cause behind the message, and is left as it is.
+    """
     told = [c for c in weighed if c.fault.kind == "fault" and any(h.told for h in c.held)]
     if not told:
         return weighed
-    names = max(told, key=lambda c: c.confidence).fault.slug
+    first = max(told, key=lambda c: c.confidence).fault
+    behind = {first.slug, *(other.slug for other in first.confused_with)}
+    names = first.slug
     doubt = Held(
         _TOLD_DOUBT,
         Text(en=f"a message of the log names {names}", zh=f"日志里的报错指向 {names}"),
@@ -103,7 +108,7 @@ def explained_away(weighed: list[Candidate]) -> list[Candidate]:
     )
     return [
         replace(c, confidence=c.confidence * (1 - doubt.weight), against=(*c.against, doubt))
-        if all(one.spoken or one.supporting for one in c.held)
+        if c.fault.slug not in behind and all(one.spoken or one.supporting for one in c.held)
         else c
         for c in weighed
     ]

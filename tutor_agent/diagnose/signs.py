@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PLACE = re.compile(r"\{([^{}]+)\}")
 _QUOTED = 160
-_LIKENESS_WORTH, _LIKENESS_MOST, _LIKENESS_LEAST = 0.9, 0.5, 0.2
+_LIKENESS_MOST, _LIKENESS_HALF, _LIKENESS_LEAST = 0.62, 0.28, 0.2
 _BESIDE_LINES, _BESIDE_LENGTH = 12, 600
 _TOLD = 0.75
 _WEIGHTS = {"matches": 0.85, "check": 0.7, "when": 0.6, "symptoms": 0.45, "settings": 0.25}
@@ -83,7 +83,8 @@ class Scene:
             en=f"Your words resemble a known complaint: “{found.saying}”.",
             zh=f"你的描述与已知的问题相似：“{found.saying}”。",
         )
-        weight = min(_LIKENESS_MOST, _LIKENESS_WORTH * found.share * found.share / nearest)
+        likely = found.share / (found.share + _LIKENESS_HALF)
+        weight = _LIKENESS_MOST * likely * found.share / nearest
         return Held(weight, evidence, supporting=False, spoken=True)
 
     def look(self, sign: Sign) -> Held | None:

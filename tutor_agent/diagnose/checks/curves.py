@@ -29,6 +29,8 @@ def loss_rises(seen: Observations) -> Shown | None:
     after = [(i, v) for i, v in values if i > best_place]
     if not after or end < 1.4 * best or (end - best) < 0.25:
         return None
+    if end - best < 1.5 * _largest_rise([v for _, v in values[: values.index((best_place, best))]]):
+        return None
     peak_place, peak = max(after, key=lambda pair: pair[1])
     if len(after) >= 4 and end < best + 0.4 * (peak - best):
         return None
@@ -282,6 +284,15 @@ def train_rises(seen: Observations) -> bool:
         return len(values) >= 2 and values[-1] > 1.2 * min(values)
     levels = [statistics.median(values[i : i + _LEVEL]) for i in range(len(values) - _LEVEL + 1)]
     return levels[-1] > 1.4 * min(levels)
+
+
+def _largest_rise(values: list[float]) -> float:
+    """Return the largest way up among `values`: below a later best it was noise."""
+    lowest, rise = math.inf, 0.0
+    for value in values:
+        lowest = min(lowest, value)
+        rise = max(rise, value - lowest)
+    return rise
 
 
 def _noise(values: list[float]) -> float:

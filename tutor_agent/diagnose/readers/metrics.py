@@ -14,7 +14,7 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 _NAMES: dict[str, tuple[str, ...]] = {
-    "loss": ("loss", "train", "train_loss", "training_loss", "train/loss", "lm_loss", "损失", "训练损失"),
+    "loss": ("loss", "train", "train_loss", "training_loss", "train/loss", "lm_loss", "train/loss_step", "loss_step", "train_loss_step", "lm loss", "损失", "训练损失"),
     "eval_loss": (
         "eval_loss", "val", "valid", "val_loss", "valid_loss", "validation_loss", "eval/loss", "val/loss", "dev_loss",
         "test_loss", "验证损失",
