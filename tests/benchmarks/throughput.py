@@ -33,7 +33,7 @@ from tutor_agent.core.resources import cache_dir
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "throughput.json"
-LENGTH, BATCH, STEPS, WARM_UP, RANK, THREADS = 512, 4, 6, 1, 8, 2
+LENGTH, BATCH, STEPS, WARM_UP, RANK, THREADS = 512, 4, 5, 1, 8, 2
 ROWS, HELD_OUT = 64, 12
 RATE = 1e-3
 SECONDS = 600
@@ -171,7 +171,7 @@ def measure(
         "out": str(out),
         "batch": BATCH,
         "length": LENGTH,
-        "steps": 3 if memory else STEPS,
+        "steps": 2 if memory else STEPS,
         "seed": seed,
         "rate": RATE,
         "rank": RANK,
