@@ -81,12 +81,13 @@ class Sayings:
         `beside` is what stands next to the words, settings and log: it counts for less. Several
         complaints of one card that resemble the words add up.
         """
-        asked = dict.fromkeys(tokens(beside), _BESIDE) | dict.fromkeys(tokens(words), 1.0)
+        said = tokens(words)
+        asked = dict.fromkeys(tokens(beside), _BESIDE) | dict.fromkeys(said, 1.0)
         size = math.sqrt(sum((worth * self._weight(token)) ** 2 for token, worth in asked.items()))
         found: dict[str, list[Likeness]] = {}
         for (slug, saying, row, worth), length in zip(self._rows, self._lengths, strict=True):
             met = [token for token in row if token in asked]
-            own = sum(not token.startswith("@topic_") for token in met)
+            own = sum(token in said and not token.startswith("@topic_") for token in met)
             if not own or len(met) < _FEWEST_SHARED or saying == apart_from:
                 continue
             alike = sum(asked[token] * self._weight(token) ** 2 for token in met)

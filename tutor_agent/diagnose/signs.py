@@ -14,6 +14,7 @@ from tutor_agent.diagnose.conditions import evaluate
 from tutor_agent.diagnose.faults import Sign, pattern
 from tutor_agent.diagnose.known import figures
 from tutor_agent.diagnose.likeness import sayings
+from tutor_agent.diagnose.readers.metrics import line_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -172,7 +173,7 @@ def write(value: object) -> str:
 def _likeness(seen: Observations) -> Mapping[str, Likeness]:
     """Compare what a person says; a log without words says nothing in this way."""
     if seen.symptom:
-        lines = [line.strip() for line in seen.lines[-_BESIDE_LINES:]]
+        lines = [line.strip() for line in seen.lines if not line_metrics(line)][-_BESIDE_LINES:]
         beside = "\n".join([seen.settings, *lines])[:_BESIDE_LENGTH]
         return sayings().like(seen.symptom, beside=beside)
     return sayings().like("" if seen.series or seen.error else seen.words)

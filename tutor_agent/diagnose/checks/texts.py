@@ -184,7 +184,7 @@ _PROCESS_ROW = re.compile(
     r"^\|?\s+(?P<card>\d+)\s+(?:\S+\s+){1,3}\d+\s+C\s+\S*python", re.MULTILINE
 )
 _SETTING = re.compile(
-    r"^\s*(?P<label>(?!step|epoch|iter|rank|info|warn|\d)[^\W\d][^{}\n:]{1,40}?)\s*[:：]?\s*(?:\{|loss\b)",
+    r"^\s*(?P<label>(?!step|epoch|iter|rank|info|warn|\d)[^\W\d][^{}\n:]{1,40}?|\d+\.\d+(?:\.\d+)?)\s*[:：]?\s*(?:\{|loss\b)",
     re.IGNORECASE | re.MULTILINE,
 )
 
