@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*|[\u3400-\u9fff]+")
 _SUFFIX = re.compile(r"(?<=[a-z]{3})(?:ations?|ings?|ness|ments?|edly|ies|ed|es|ly|s|e)$")
-_STOP = frozenset(
-    """a an and are as at be been but by can did do does for from get got had has have how i if in into is it its just
+_STOP_WORDS = """
+    a an and are as at be been but by can did do does for from get got had has have how i if in into is it its just
     me my no not now of on only or our so some that the their them then there they this to was we were what when where
-    which while why will with without you your very still than too always""".split()
-)
+    which while why will with without you your very still than too always
+"""
+_STOP = frozenset(_STOP_WORDS.split())
 _CONCEPT = 1.4
 _PROSE_WORTH = 0.8
 _FEWEST_SHARED = 3

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tutor_agent.core.plan import Plan
 
 _ERROR = re.compile(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b\s*[:：]?.*|^Killed\b.*")
+_LAUNCHER = re.compile(
+    r"ChildFailedError|SignalException|ProcessExitedException|ProcessRaisedException|CalledProcessError|"
+    r"KeyboardInterrupt|RendezvousConnectionError"
+)
 _NUMBER_HEAVY = re.compile(
     r"[{}=|]|\bFile \"|^\s{2,}|^\[|^[\w.]+Error\b|::|\w+Warning\b|warnings\.warn"
 )
@@ -56,8 +60,13 @@ class Observations:
 
     @property
     def error(self) -> str:
-        """The last line that names an exception, empty when there is none."""
-        return next((line.strip() for line in reversed(self.lines) if _ERROR.match(line)), "")
+        """The last line that names an exception, empty when there is none.
+
+        What a launcher says of the failure of its processes comes second to their own words.
+        """
+        named = [line.strip() for line in self.lines if _ERROR.match(line)]
+        own = [line for line in named if not _LAUNCHER.search(line)]
+        return (own or named or [""])[-1]
 
     @property
     def words(self) -> str:

@@ -123,7 +123,7 @@ class Scene:
         evidence = self._evidence(sign, values, quote)
         return Held(weight, evidence, supporting, spoken, told, values)
 
-    def fill(self, text: Text, values: dict[str, object] | None = None) -> Text:
+    def fill(self, text: Text, values: Mapping[str, object] | None = None) -> Text:
         """Fill the `{…}` places of `text` with figures."""
         known = values or {}
         return Text(en=self._fill(text.en, known), zh=self._fill(text.zh, known))
@@ -146,7 +146,7 @@ class Scene:
             zh=f"数据显示：{sign.when or sign.check}。",
         )
 
-    def _fill(self, template: str, values: dict[str, object]) -> str:
+    def _fill(self, template: str, values: Mapping[str, object]) -> str:
         def replace(match: re.Match[str]) -> str:
             name = match[1].strip()
             if name in values:

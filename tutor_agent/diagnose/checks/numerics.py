@@ -175,7 +175,11 @@ def multiple_of_usual(seen: Observations) -> Shown | None:
     loss = seen.metric("loss").finite
     accumulate = _accumulate(seen)
     others = [value for value in (*seen.metric("eval_loss").finite, *loss) if value > 0]
-    if loss and accumulate >= 2 and abs(max(loss) / min(others, default=1.0) / accumulate - 1) < 0.15:
+    if (
+        loss
+        and accumulate >= 2
+        and abs(max(loss) / min(others, default=1.0) / accumulate - 1) < 0.15
+    ):
         true = max(loss) / accumulate
         return Shown({"loss": max(loss), "accumulate": accumulate, "true": true}, 0.8)
     if not loss or accumulate < 2 or not 0.5 < loss[0] / accumulate < 4.5 or loss[0] < 6:

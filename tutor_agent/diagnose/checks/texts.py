@@ -84,7 +84,12 @@ def removed_argument(seen: Observations) -> Shown | None:
     weight = 0.93 if version and version >= gone else 0.8
     if version and version < gone:
         return None
-    told = {"name": name, "package": package, "gone": dotted(gone), "successor": new or "-"}
+    told: dict[str, object] = {
+        "name": name,
+        "package": package,
+        "gone": dotted(gone),
+        "successor": new or "-",
+    }
     return Shown(told | ({"new": new} if new else {"dropped": name}), weight)
 
 

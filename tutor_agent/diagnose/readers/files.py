@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, cast
 
-from tutor_agent.core.errors import NotFoundError, UnreadableError
+from tutor_agent.core.errors import NotFoundError
 from tutor_agent.core.events import Event, parse_event
 from tutor_agent.core.plan import Plan
 from tutor_agent.diagnose.observations import Observations
+from tutor_agent.diagnose.readers import tensorboard
 from tutor_agent.diagnose.readers.events import read_run_events
-from tutor_agent.diagnose.readers.lines import clean_lines
-from tutor_agent.diagnose.readers.metrics import MetricReader, canonical
+from tutor_agent.diagnose.readers.lines import clean_lines, ranked_lines
+from tutor_agent.diagnose.readers.metrics import MetricReader
+from tutor_agent.diagnose.readers.names import canonical
 from tutor_agent.diagnose.readers.settings import flags_in, phase_of, versions_in
+from tutor_agent.diagnose.readers.stream import text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_HEAD_BYTES = 4 * 2**20
-_TAIL_BYTES = 12 * 2**20
 _KEPT_LINES = 4000
+_FLAT_OBJECT = re.compile(r"\{[^{}]{1,4000}\}")
 _CANDIDATES = (
     "events.jsonl",
     "trainer_log.jsonl",
@@ -31,7 +34,8 @@ _CANDIDATES = (
 
 def read_text(words: str) -> Observations:
     """Read pasted text: a log, a traceback, a sentence, or a mixture."""
-    lines = clean_lines(words)
+    ranked = ranked_lines(words)
+    lines = [line for _, line in ranked]
     events = [event for event in map(parse_event, _json_lines(lines)) if event is not None]
     if events:
         return _with_lines(read_run_events(events), _without_events(lines))
@@ -39,7 +43,7 @@ def read_text(words: str) -> Observations:
     if state is not None:
         return state
     reader = MetricReader()
-    rest = [line for line in lines if not reader.feed(line)]
+    rest = [line for rank, line in ranked if not reader.feed(line, rank)]
     seen = Observations(series=reader.series, metric_lines=len(lines) - len(rest))
     return _with_lines(seen, lines)
 
@@ -58,7 +62,19 @@ def read_path(path: Path) -> Observations:
             f"No log at {str(path)!r}. Give a log file, a run folder, or `-` for standard input.",
             f"{str(path)!r} 处没有日志。请给出日志文件、运行文件夹，或用 `-` 从标准输入读取。",
         )
-    return read_text(_text_of(path))
+    if tensorboard.is_event_file(path):
+        return _read_tensorboard([path])
+    return read_text(text_of(path))
+
+
+def _read_tensorboard(paths: list[Path]) -> Observations:
+    reader = MetricReader()
+    for path in paths:
+        try:
+            tensorboard.feed_events(path, reader)
+        except OSError:
+            continue
+    return Observations(series=reader.series, phase="train", metric_lines=len(reader.series))
 
 
 def _read_folder(folder: Path) -> Observations:
@@ -66,21 +82,22 @@ def _read_folder(folder: Path) -> Observations:
     found = [folder / name for name in _CANDIDATES if (folder / name).is_file()]
     states = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda p: p.stat().st_mtime)
     sources = found[:1] or states[-1:]
-    if not sources and not logs:
+    boards = sorted(folder.rglob(tensorboard.PATTERN), key=lambda p: p.stat().st_mtime)
+    if not sources and not logs and not boards:
         raise NotFoundError(
-            f"The folder {str(folder)!r} holds no log: looked for {', '.join(_CANDIDATES)}, *.log. "
+            f"The folder {str(folder)!r} holds no log: looked for {', '.join(_CANDIDATES)}, *.log, event files of TensorBoard. "
             "Give the log file itself.",
-            f"文件夹 {str(folder)!r} 里没有日志（找过 {'、'.join(_CANDIDATES)}、*.log）。请直接给出日志文件。",
+            f"文件夹 {str(folder)!r} 里没有日志（找过 {'、'.join(_CANDIDATES)}、*.log、TensorBoard 事件文件）。请直接给出日志文件。",
         )
-    seen = read_text(_text_of(sources[0])) if sources else Observations()
+    seen = read_text(text_of(sources[0])) if sources else Observations()
     plan = folder / "plan.yaml"
     if sources and sources[0].name == "events.jsonl" and plan.is_file():
-        lines = clean_lines(_text_of(sources[0]))
+        lines = clean_lines(text_of(sources[0]))
         events = [event for event in map(parse_event, _json_lines(lines)) if event is not None]
         seen = read_run_events(events, Plan.load(plan))
     for log in logs[-16:]:
-        seen = _merged(seen, read_text(_text_of(log)))
-    return seen
+        seen = _merged(seen, read_text(text_of(log)))
+    return _merged(seen, _read_tensorboard(boards)) if boards and not seen.series else seen
 
 
 def _merged(seen: Observations, other: Observations) -> Observations:
@@ -99,28 +116,6 @@ def _with_lines(seen: Observations, lines: list[str]) -> Observations:
     return seen
 
 
-def _text_of(path: Path) -> str:
-    """Return the head and the tail of a file; the middle of a huge one cannot change a verdict."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            raw = stream.read(_HEAD_BYTES)
-            if size > _HEAD_BYTES:
-                stream.seek(max(_HEAD_BYTES, size - _TAIL_BYTES))
-                raw += b"\n" + stream.read()
-    except OSError as error:
-        raise UnreadableError(
-            f"{str(path)!r} cannot be read: {error.strerror}. Check that it is a file you may read.",
-            f"无法读取 {str(path)!r}：{error.strerror}。请确认它是可读的文件。",
-        ) from None
-    if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        return raw.decode("utf-16", errors="replace")
-    text = raw.decode("utf-8-sig", errors="replace")
-    return (
-        raw.decode("gb18030", errors="replace") if text.count("\ufffd") > len(text) / 50 else text
-    )
-
-
 def _json_lines(lines: list[str]) -> list[str]:
     return [line for line in lines if line.startswith("{") and '"kind"' in line]
 
@@ -133,18 +128,31 @@ def _trainer_state(words: str) -> Observations | None:
     """Read the history of a trainer_state.json; None when `words` is something else."""
     if '"log_history"' not in words:
         return None
+    reader = MetricReader()
+    for entry in _history(words):
+        if "train_runtime" not in entry:
+            reader.add_point(_entry_metrics(entry))
+    return Observations(series=reader.series, phase="train", metric_lines=len(reader.series))
+
+
+def _history(words: str) -> list[dict[str, Any]]:
+    """Return the entries of a state; of a cut or damaged one those that are whole."""
     try:
         state: Any = json.loads(words)
-    except ValueError:
+        entries: Any = (
+            cast("dict[str, Any]", state).get("log_history") if isinstance(state, dict) else []
+        )
+    except (ValueError, RecursionError):
+        entries = [_object(match[0]) for match in _FLAT_OBJECT.finditer(words)]
+    kept = cast("list[Any]", entries if isinstance(entries, list) else [])
+    return [cast("dict[str, Any]", entry) for entry in kept if isinstance(entry, dict)]
+
+
+def _object(words: str) -> Any:
+    try:
+        return json.loads(words)
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(state, dict):
-        return None
-    reader = MetricReader()
-    history = cast("dict[str, Any]", state).get("log_history")
-    for entry in cast("list[Any]", history if isinstance(history, list) else []):
-        if isinstance(entry, dict) and "train_runtime" not in entry:
-            reader.add_point(_entry_metrics(cast("dict[str, Any]", entry)))
-    return Observations(series=reader.series, phase="train", metric_lines=len(reader.series))
 
 
 def _entry_metrics(entry: dict[str, Any]) -> dict[str, float]:
@@ -161,4 +169,4 @@ def _entry_metrics(entry: dict[str, Any]) -> dict[str, float]:
 
 def events_of(path: Path) -> list[Event]:
     """Return the events of an events.jsonl; cut lines are left out."""
-    return [e for e in map(parse_event, _text_of(path).splitlines()) if e is not None]
+    return [e for e in map(parse_event, text_of(path).splitlines()) if e is not None]

@@ -6,20 +6,38 @@ import re
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_RANK_PREFIX = re.compile(r"^\[(?:rank|default)?(\d+)\]:?\s?(?=\S)", re.IGNORECASE)
+_RANK_PREFIX = re.compile(
+    r"^(?:\[(?:rank|default)?(\d+)\]:?\s?|\[\d+,(\d+)\]<std(?:out|err)>:\s?|"
+    r"\s{0,3}(\d{1,4}): (?=[{\[]|Traceback|\s*File |[\w.]+Error))(?=\S)",
+    re.IGNORECASE,
+)
 
 LONGEST = 4000
 
 
 def clean_lines(text: str) -> list[str]:
     """Split `text` into lines; of a bar drawn with carriage returns only lines with news remain."""
-    plain = _ANSI.sub("", text).replace("\r\n", "\n")
-    lines: list[str] = []
-    for line in plain.split("\n"):
-        pieces = [_CONTROL.sub("", piece).rstrip()[:LONGEST] for piece in line.split("\r")]
+    return [line for _, line in ranked_lines(text)]
+
+
+def ranked_lines(text: str) -> list[tuple[int | None, str]]:
+    """Return the lines of `clean_lines`, each with the process that a launcher put before it."""
+    plain = _ANSI.sub("", text) if "\x1b" in text else text
+    lines: list[tuple[int | None, str]] = []
+    for line in plain.replace("\r\n", "\n").split("\n"):
+        pieces = [
+            _CONTROL.sub("", piece[: 2 * LONGEST]).rstrip()[:LONGEST] for piece in line.split("\r")
+        ]
         kept = [piece for i, piece in enumerate(pieces) if piece and _is_news(piece, pieces, i)]
-        lines += [_RANK_PREFIX.sub("", piece) for piece in kept]
+        lines += [_without_rank(piece) for piece in kept]
     return lines
+
+
+def _without_rank(line: str) -> tuple[int | None, str]:
+    match = _RANK_PREFIX.match(line)
+    if match is None:
+        return None, line
+    return int(next(word for word in match.groups() if word)), line[match.end() :]
 
 
 def _is_news(piece: str, pieces: list[str], place: int) -> bool:
@@ -34,7 +52,7 @@ _BAR = re.compile(
 
 def is_bar(line: str) -> bool:
     """Whether `line` draws a progress bar."""
-    return _BAR.search(line) is not None
+    return "it" in line and _BAR.search(line) is not None
 
 
 def bar_figures(line: str) -> tuple[float, float, float | None] | None:

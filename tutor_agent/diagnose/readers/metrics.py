@@ -6,6 +6,8 @@ import math
 import re
 
 from tutor_agent.diagnose.readers.lines import bar_figures
+from tutor_agent.diagnose.readers.names import CANONICAL, canonical
+from tutor_agent.diagnose.readers.tables import TableReader
 from tutor_agent.diagnose.series import Series
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b"
@@ -13,49 +15,23 @@ _PAIR = re.compile(
     rf"""(?P<quote>["'])(?P<key>[\w/ .@()-]{{1,60}})(?P=quote)\s*:\s*["']?(?P<value>{_NUMBER})["']?""",
     re.IGNORECASE,
 )
-_NAMES: dict[str, tuple[str, ...]] = {
-    "loss": ("loss", "train", "train_loss", "training_loss", "train/loss", "lm_loss", "train/loss_step", "loss_step", "train_loss_step", "lm loss", "损失", "训练损失"),
-    "eval_loss": (
-        "eval_loss", "val", "valid", "val_loss", "valid_loss", "validation_loss", "eval/loss", "val/loss", "dev_loss",
-        "test_loss", "验证损失",
-    ),
-    "grad_norm": ("grad_norm", "gradient_norm", "gnorm", "grad norm", "train/grad_norm", "梯度范数"),
-    "learning_rate": ("learning_rate", "lr", "train/learning_rate", "学习率"),
-    "epoch": ("epoch", "train/epoch"),
-    "step": (
-        "step", "steps", "iter", "iters", "iteration", "global_step", "current_steps", "train/global_step",
-        "global_step/max_steps",
-    ),
-    "tokens_per_second": (
-        "tokens_per_second", "tokens/sec", "tokens/s", "tok/s", "train_tokens_per_second",
-        "tokens_per_sec", "tps", "train_speed(iter/s)", "it/sec", "samples/sec", "samples/s",
-    ),
-    "memory_gib": ("memory_gib", "memory(gib)", "max_memory"),
-    "loss_scale": ("loss_scale", "loss scale"),
-    "metric_up": (
-        "bleu", "rouge", "rouge-l", "rouge_l", "rougel", "acc", "accuracy", "f1", "em", "score", "map",
-        "eval_accuracy", "eval_acc", "val_acc", "val_accuracy", "eval_f1", "eval_bleu", "eval_rougel",
-        "eval_rouge", "pass@1", "reward", "domain_acc", "eval_score",
-    ),
-    "metric_down": ("wer", "cer", "ter", "eval_wer", "eval_cer", "word_error_rate"),
-    "general_metric": ("general_acc", "general_accuracy", "mmlu", "ceval", "cmmlu"),
-}  # fmt: skip
-_CANONICAL = {alias: name for name, aliases in _NAMES.items() for alias in aliases}
 _ALIASES = "|".join(
     re.escape(alias).replace(r"\ ", "[ _]").replace("_", "[ _]").replace("[ [ _]]", "[ _]")
-    for alias in sorted(_CANONICAL, key=len, reverse=True)
+    for alias in sorted(CANONICAL, key=len, reverse=True)
 )
 _PROSE = re.compile(
     r"(?<![\w/@.])(?P<key>(?:train(?:ing)?|val(?:id(?:ation)?)?|eval(?:uation)?)?[ _/]?(?:"
     + _ALIASES
-    + rf"))\s*(?:[:=：]|\bis\b|为|是)?\s*(?P<value>{_NUMBER})(?![\w*]|\.\d|\s*(?:->|→|[GMK]i?B\b))",
+    + rf"))\s*(?:[:=：]|\bis\b|为|是)?\s*(?:tensor\(|\[\s*)?(?P<value>{_NUMBER})(?![\w*]|\.\d|\s*(?:->|→|[GMK]i?B\b))",
     re.IGNORECASE,
 )
-_HINT = re.compile(
-    "loss|损失|learn|lr|学习率|grad|gnorm|范数|epoch|acc|f1|bleu|rouge|wer|cer|mmlu|ceval|score|tok|sec|/s|s/it|tps|"
-    "memory|reward|map|em|ter",
-    re.IGNORECASE,
-)
+_WORDS = (
+    "loss", "损失", "learning", "学习率", "grad", "gnorm", "范数", "train ", "bleu", "rouge", "mmlu", "eval", "val",
+    "score", "tok", "/s", "memory", "reward", "reducing", "domain_acc",
+)  # fmt: skip
+_SHORT = re.compile(r"(?<![a-z])(?:lr|acc|accuracy|f1|em|map|[wct]er|tps|pass@1)(?![a-z])")
+_BAR_UNITS = ("it/s", "s/it")
+_STEP_ELSEWHERE = re.compile(r"\bIter\(\w+\)\s*\[\s*(\d+)/\d+\]|第\s*(\d+)\s*步|^\d+\|(\d+)\|")
 _ARROWS = re.compile(
     rf"(?P<key>[A-Za-z_][\w/]*)[\s:=]+(?P<values>(?:{_NUMBER})(?:\s*(?:->|→)\s*(?:{_NUMBER}))+)",
     re.IGNORECASE,
@@ -63,6 +39,7 @@ _ARROWS = re.compile(
 _SCALE = re.compile(r"reduc(?:ing|ed) (?:loss scale )?to (?P<value>\d[\d.]*(?:[eE][+-]?\d+)?)")
 _PER_POINT = ("loss", "eval_loss", "grad_norm", "learning_rate", "tokens_per_second", "memory_gib",
               "metric_up", "metric_down", "general_metric")  # fmt: skip
+_BROKEN = re.compile(r"\b(?:nan|inf)\b", re.IGNORECASE)
 _STEPLESS_GAP = 1.0
 _PARTS = re.compile(r"[;；]\s+|。")
 
@@ -70,19 +47,6 @@ _PARTS = re.compile(r"[;；]\s+|。")
 def number(word: str) -> float:
     """Read a number, NaN and infinities included."""
     return float(word)
-
-
-def canonical(name: str) -> str | None:
-    """Return our name of a metric, None when it is not one."""
-    plain = name.strip().lower()
-    for spelling in (plain, plain.replace(" ", "_"), plain.removeprefix("train_").strip()):
-        if spelling in _CANONICAL:
-            return _CANONICAL[spelling]
-    if re.fullmatch(r"(val|valid|validation|eval|evaluation)[ _/]loss", plain):
-        return "eval_loss"
-    if re.fullmatch(r"train(ing)?[ _/]loss", plain):
-        return "loss"
-    return None
 
 
 def line_metrics(line: str) -> dict[str, float]:
@@ -95,9 +59,19 @@ def line_metrics(line: str) -> dict[str, float]:
         name = canonical(match["key"])
         if name is not None:
             found.setdefault(name, number(match["value"]))
+    if found and "step" not in found and not pairs:
+        place = _STEP_ELSEWHERE.search(line)
+        if place:
+            found["step"] = float(next(word for word in place.groups() if word))
     if "loss" in found and "metric_up" in found and "eval_loss" not in found:
         del found["metric_up"]
     return found
+
+
+def _may_hold_metrics(line: str) -> bool:
+    """Whether a closer look is worth its time: most lines of a log hold no metric."""
+    low = line.lower()
+    return any(word in low for word in _WORDS) or _SHORT.search(low) is not None
 
 
 class MetricReader:
@@ -109,12 +83,30 @@ class MetricReader:
         self._own_steps = False
         self._bar: tuple[float, float, float | None] | None = None
         self._seen: set[str] = set()
+        self._table = TableReader()
+        self._rank: int | None = None
 
-    def feed(self, line: str) -> bool:
-        """Take one line; return whether it held metrics."""
-        if _HINT.search(line) is None:
+    def feed(self, line: str, rank: int | None = None) -> bool:
+        """Take one line, of process `rank` where that is known; return whether it held metrics."""
+        row = self._table.feed(line)
+        if row is not None:
+            self.add_point(row)
+            return True
+        if any(unit in line for unit in _BAR_UNITS):
+            self._read_bar(line)
+        if not _may_hold_metrics(line):
             return False
-        self._read_bar(line)
+        if rank is not None and self._repeats(line, rank):
+            return True
+        return self._read_metrics(line)
+
+    def _repeats(self, line: str, rank: int) -> bool:
+        """Whether `line` is what another process has told already: only its broken numbers are news."""
+        if self._rank is None and line_metrics(line).keys() & set(_PER_POINT):
+            self._rank = rank
+        return self._rank not in {None, rank} and _BROKEN.search(line) is None
+
+    def _read_metrics(self, line: str) -> bool:
         scale = _SCALE.search(line)
         if scale:
             self._add("loss_scale", number(scale["value"]))
@@ -167,6 +159,8 @@ class MetricReader:
     def _read_arrows(self, line: str) -> bool:
         """Read `general_acc 0.64 -> 0.41` as two points."""
         read = False
+        if "->" not in line and "→" not in line:
+            return False
         for match in _ARROWS.finditer(line):
             name = canonical(match["key"])
             if name is None or name in {"step", "epoch"}:
