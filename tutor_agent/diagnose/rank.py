@@ -54,25 +54,40 @@ def diagnose(
     language: Language | None = None,
 ) -> Diagnosis:
     """Name what went wrong, or say that it is healthy or unknown."""
-    seen = observations
+    scene = Scene(complete(observations, symptom, config))
+    seen = scene.seen
+    spoken = language or detect_language(seen.symptom or seen.words)
+    named = winners(ordered([w for f in load_faults() if (w := weigh(f, scene))]), seen)
+    if not named:
+        return Diagnosis(verdict="unknown", language=spoken, note=_unknown_note(seen))
+    if named[0].fault.kind == "healthy":
+        return Diagnosis(verdict="healthy", language=spoken, note=_healthy_note(named[0]))
+    findings = tuple(finding_of(c, scene) for c in named)
+    return Diagnosis(verdict="fault", language=spoken, findings=findings, note=_next_probe(named))
+
+
+def complete(
+    seen: Observations, symptom: str = "", config: Mapping[str, Any] | None = None
+) -> Observations:
+    """Add what a person says and the settings to what a log shows."""
     seen.symptom = symptom or seen.symptom
     if not seen.series:
         seen.series = read_text(seen.symptom).series
     seen.config = {**seen.config, **flatten(config or {})}
-    spoken = language or detect_language(seen.symptom or seen.words)
-    scene = Scene(seen)
-    leaning = candidates(scene, least=LEANING)
-    ranked = [c for c in leaning if c.confidence >= THRESHOLD] or leaning[:_LEANINGS]
+    return seen
+
+
+def winners(ranked: list[Candidate], seen: Observations) -> list[Candidate]:
+    """Return the faults to name, best first, or the healthy pattern alone that explains more than they do."""
+    leaning = [c for c in ranked if c.confidence >= LEANING]
+    kept = [c for c in leaning if c.confidence >= THRESHOLD] or leaning[:_LEANINGS]
     # A run that the guard had to stop may be hard to read; in order it is not.
     stopped = seen.halted is not None and seen.halted.payload.get("reason") != "stop_requested"
-    healthy = [c for c in ranked if c.fault.kind == "healthy" and not stopped]
-    faults = [c for c in ranked if c.fault.kind == "fault"]
+    healthy = [c for c in kept if c.fault.kind == "healthy" and not stopped]
+    faults = [c for c in kept if c.fault.kind == "fault"]
     if healthy and (not faults or healthy[0].confidence >= faults[0].confidence):
-        return Diagnosis(verdict="healthy", language=spoken, note=_healthy_note(healthy[0]))
-    if not faults:
-        return Diagnosis(verdict="unknown", language=spoken, note=_unknown_note(seen))
-    findings = tuple(finding_of(c, scene) for c in faults[:_MOST])
-    return Diagnosis(verdict="fault", language=spoken, findings=findings, note=_next_probe(faults))
+        return healthy[:1]
+    return faults[:_MOST]
 
 
 def candidates(
@@ -86,8 +101,12 @@ def candidates(
         if wanted is None or fault.slug in wanted
         if (candidate := weigh(fault, scene)) is not None
     ]
-    found = [candidate for candidate in explained_away(weighed) if candidate.confidence >= least]
-    return sorted(found, key=lambda c: (-c.confidence, c.fault.slug))
+    return [candidate for candidate in ordered(weighed) if candidate.confidence >= least]
+
+
+def ordered(weighed: list[Candidate]) -> list[Candidate]:
+    """Let the cards compete and return them, best first."""
+    return sorted(explained_away(weighed), key=lambda c: (-c.confidence, c.fault.slug))
 
 
 def explained_away(weighed: list[Candidate]) -> list[Candidate]:
