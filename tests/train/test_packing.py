@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 import transformers
+from transformers.modeling_outputs import CausalLMOutput
 
 from tests.train import shapes, tiny
 from tutor_agent.data.collate import Collator, Items, one_each, pack
@@ -98,7 +99,7 @@ def test_the_loss_is_that_of_torch_and_so_is_its_gradient() -> None:
 
         def forward(self, input_ids: torch.Tensor, **_: object) -> object:
             hidden = torch.nn.functional.one_hot(input_ids, 32).float()
-            return transformers.modeling_outputs.CausalLMOutput(logits=hidden @ weights)
+            return CausalLMOutput(logits=hidden @ weights)
 
     head = Head()
     token_losses(head, {"input_ids": ids, "labels": targets}, head).total.backward()
