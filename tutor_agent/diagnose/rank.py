@@ -8,6 +8,7 @@ Signs of one card add up as independent hints (a noisy-or); each sign against ta
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ THRESHOLD = 0.3
 LEANING = 0.18
 """Below this nothing is named at all."""
 _MOST, _LEANINGS = 5, 3
-_TOLD_DOUBT = 0.4
+_TOLD_DOUBT, _TOLD_SURELY = 0.4, 0.5
+_TIE = 0.6
 _SURE = 0.97
 
 
@@ -57,13 +59,15 @@ def diagnose(
     scene = Scene(complete(observations, symptom, config))
     seen = scene.seen
     spoken = language or detect_language(seen.symptom or seen.words)
-    named = winners(ordered([w for f in load_faults() if (w := weigh(f, scene))]), seen)
+    ranked = ordered([weighed for f in load_faults() if (weighed := weigh(f, scene))])
+    named = winners(ranked, seen)
     if not named:
         return Diagnosis(verdict="unknown", language=spoken, note=_unknown_note(seen))
+    probe = settling_probe(named[0], ranked)
     if named[0].fault.kind == "healthy":
-        return Diagnosis(verdict="healthy", language=spoken, note=_healthy_note(named[0]))
+        return Diagnosis(verdict="healthy", language=spoken, note=_healthy_note(named[0], probe))
     findings = tuple(finding_of(c, scene) for c in named)
-    return Diagnosis(verdict="fault", language=spoken, findings=findings, note=_next_probe(named))
+    return Diagnosis(verdict="fault", language=spoken, findings=findings, note=probe)
 
 
 def complete(
@@ -114,7 +118,11 @@ def explained_away(weighed: list[Candidate]) -> list[Candidate]:
 
     What that fault is confused with may be the cause behind the message, and is left as it is.
     """
-    told = [c for c in weighed if c.fault.kind == "fault" and any(h.told for h in c.held)]
+    told = [
+        c
+        for c in weighed
+        if c.fault.kind == "fault" and c.confidence >= _TOLD_SURELY and any(h.told for h in c.held)
+    ]
     if not told:
         return weighed
     first = max(told, key=lambda c: c.confidence).fault
@@ -194,23 +202,42 @@ def _clean(text: Text) -> Text:
     return Text(en=redact(text.en), zh=redact(text.zh))
 
 
-def _healthy_note(candidate: Candidate) -> Text:
+def _healthy_note(candidate: Candidate, probe: Text | None) -> Text:
     title, shown = candidate.fault.title, candidate.held[0].evidence
-    return Text(en=f"{title.en}. {shown.en}", zh=f"{title.zh}。{shown.zh}")
+    told = Text(en=f"{title.en}. {shown.en}", zh=f"{title.zh}。{shown.zh}")
+    return told if probe is None else Text(en=f"{told.en}. {probe.en}", zh=f"{told.zh}。{probe.zh}")
 
 
-def _next_probe(faults: list[Candidate]) -> Text | None:
-    """Return the probe that tells the first two apart, when both are serious."""
-    if len(faults) < 2 or faults[1].confidence < 0.6 * faults[0].confidence:
+def settling_probe(first: Candidate, ranked: Iterable[Candidate]) -> Text | None:
+    """Return the one question or probe that settles a tie for the first place; None where there is none.
+
+    Another card counts as tied from 0.6 of the first one's confidence on. What a card says of a tied
+    one comes first, then what makes sure of the first card itself.
+    """
+    tied = [c for c in ranked if c is not first and c.confidence >= _TIE * first.confidence]
+    for rival in tied:
+        for one, other in ((first, rival), (rival, first)):
+            for confusion in one.fault.confused_with:
+                if confusion.slug == other.fault.slug:
+                    names, probe = (first.fault.slug, rival.fault.slug), confusion.probe
+                    return Text(
+                        en=f"To tell {names[0]} from {names[1]}: {probe.en}",
+                        zh=f"区分 {names[0]} 与 {names[1]}：{probe.zh}",
+                    )
+    return _making_sure(first.fault) if tied else None
+
+
+def _making_sure(fault: Fault) -> Text | None:
+    """Return the first sentences of what the card says on how to be sure."""
+    parts = [_section(fault.body.en, "How to be sure"), _section(fault.body.zh, "如何确认")]
+    if not all(parts):
         return None
-    for first, second in ((faults[0], faults[1]), (faults[1], faults[0])):
-        for other in first.fault.confused_with:
-            if other.slug == second.fault.slug:
-                return Text(
-                    en=f"To tell {faults[0].fault.slug} from {faults[1].fault.slug}: {other.probe.en}",
-                    zh=f"区分 {faults[0].fault.slug} 与 {faults[1].fault.slug}：{other.probe.zh}",
-                )
-    return None
+    return Text(en=f"To be sure of {fault.slug}: {parts[0]}", zh=f"确认 {fault.slug}：{parts[1]}")
+
+
+def _section(body: str, heading: str) -> str:
+    match = re.search(rf"^## {re.escape(heading)}\n+(?P<text>[^\n]+)", body, re.MULTILINE)
+    return match["text"].strip() if match else ""
 
 
 def _unknown_note(seen: Observations) -> Text:

@@ -60,6 +60,7 @@ class Scene:
         self.figures: dict[str, Series] = figures(seen)
         self.words = seen.words
         self.settings = seen.settings
+        self._log = f"{seen.text}\n{self.settings}"
         self.everything = "\n".join((seen.text, seen.symptom, self.settings))
 
     def holding(self, signs: Iterable[Sign]) -> list[Held]:
@@ -117,9 +118,10 @@ class Scene:
         supporting = bool(sign.settings) and not (
             sign.when or sign.matches or sign.symptoms or sign.check or sign.phase
         )
-        spoken = bool(sign.symptoms) and not (sign.when or sign.matches or sign.check)
         weight = weight or _usual_weight(sign)
-        told = bool(sign.matches) and weight >= _TOLD and quote in self.seen.text
+        logged = bool(sign.matches) and self._is_logged(sign)
+        told = logged and weight >= _TOLD
+        spoken = bool(sign.symptoms or sign.matches) and not (sign.when or sign.check or logged)
         evidence = self._evidence(sign, values, quote)
         return Held(weight, evidence, supporting, spoken, told, values)
 
@@ -131,6 +133,10 @@ class Scene:
     def value(self, expression: str) -> float:
         """Return the figure that `expression` names."""
         return float(evaluate(expression, self.figures))
+
+    def _is_logged(self, sign: Sign) -> bool:
+        """Whether what `sign` looks for stands in the log itself, not only in what a person says."""
+        return _first_match(sign.matches, self._log) is not None
 
     def _evidence(self, sign: Sign, values: dict[str, object], quote: str) -> Text:
         if sign.evidence is not None:

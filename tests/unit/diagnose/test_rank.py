@@ -136,6 +136,37 @@ def test_the_next_probe_tells_the_first_two_apart() -> None:
     assert "区分" in result.note.zh
 
 
+def test_a_tie_without_a_common_probe_says_how_to_be_sure() -> None:
+    result = ask("", symptom="it is slow and it hangs on several gpus")
+    assert result.note is not None
+    assert result.findings[0].cause in result.note.en
+    assert result.findings[0].cause in result.note.zh
+
+
+def test_a_clear_answer_asks_nothing() -> None:
+    assert ask("OSError: [Errno 28] No space left on device").note is None
+
+
+def test_a_message_of_the_log_outweighs_words_and_says_so() -> None:
+    error = "ValueError: Attempting to unscale FP16 gradients."
+    result = ask(error, symptom="it hangs at the end of the epoch on several GPUs")
+    assert result.findings[0].cause == "fp16_trainable_params"
+    others = [text.en for finding in result.findings[1:] for text in finding.against]
+    assert any("fp16_trainable_params" in words for words in others)
+
+
+def test_a_renamed_argument_is_told_by_name() -> None:
+    error = "TypeError: Trainer.__init__() got an unexpected keyword argument 'tokenizer'"
+    fix = ask(error, config={"transformers": "5.1"}).findings[0].fixes[0]
+    assert "processing_class" in fix.title.en
+    assert "processing_class" in fix.title.zh
+
+
+def test_settings_side_by_side_are_no_curve() -> None:
+    log = "mask prompt   {'loss': 0.80}\nlearn prompt  {'loss': 1.40}"
+    assert ask(log, symptom="which of the two settings is right?").verdict == "healthy"
+
+
 def test_a_run_whose_first_step_is_not_a_number() -> None:
     script = Script()
     halted = script.event("halted", 0, reason="non_finite_loss", loss="nan", grad_norm="nan")
