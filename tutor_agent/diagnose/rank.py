@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.3
 """Below this a card is not named, unless it is all there is."""
-LEANING = 0.18
+LEANING = 0.16
 """Below this nothing is named at all."""
 _MOST, _LEANINGS = 5, 3
 _TOLD_DOUBT, _TOLD_SURELY = 0.4, 0.5
 _TIE = 0.6
+_UNSURE = 0.75
+"""Below this the first place is open: weaker candidates are shown beside it."""
 _SURE = 0.97
 
 
@@ -84,7 +86,9 @@ def complete(
 def winners(ranked: list[Candidate], seen: Observations) -> list[Candidate]:
     """Return the faults to name, best first, or the healthy pattern alone that explains more than they do."""
     leaning = [c for c in ranked if c.confidence >= LEANING]
-    kept = [c for c in leaning if c.confidence >= THRESHOLD] or leaning[:_LEANINGS]
+    kept = [c for c in leaning if c.confidence >= THRESHOLD]
+    if not kept or kept[0].confidence < _UNSURE:
+        kept = leaning[: max(_LEANINGS, len(kept))]
     # A run that the guard had to stop may be hard to read; in order it is not.
     stopped = seen.halted is not None and seen.halted.payload.get("reason") != "stop_requested"
     healthy = [c for c in kept if c.fault.kind == "healthy" and not stopped]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.diagnose.runs import Script, plan_with
-from tutor_agent.diagnose.rank import diagnose
+from tutor_agent.diagnose.rank import LEANING, THRESHOLD, diagnose
 from tutor_agent.diagnose.readers import read_run_events, read_text
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def test_confidence_orders_and_stays_below_certainty() -> None:
     for words in ("CUDA out of memory", "loss nan", "never stops generating"):
         confidences = [f.confidence for f in ask(words).findings]
         assert confidences == sorted(confidences, reverse=True)
-        assert all(0.3 <= value < 1 for value in confidences)
+        assert all(LEANING <= value < 1 for value in confidences)
+        assert confidences[0] >= THRESHOLD
 
 
 def test_settings_alone_prove_nothing() -> None:

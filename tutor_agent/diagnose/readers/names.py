@@ -26,7 +26,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "loss_scale": ("loss_scale", "loss scale"),
     "metric_up": (
         "bleu", "rouge", "rouge-l", "rouge_l", "rougel", "acc", "accuracy", "f1", "em", "score", "map",
-        "eval_accuracy", "eval_acc", "val_acc", "val_accuracy", "eval_f1", "eval_bleu", "eval_rougel",
+        "exact_match", "eval_exact_match", "eval_em", "eval_accuracy", "eval_acc", "val_acc", "val_accuracy", "eval_f1", "eval_bleu", "eval_rougel",
         "eval_rouge", "pass@1", "reward", "domain_acc", "eval_score",
     ),
     "metric_down": ("wer", "cer", "ter", "eval_wer", "eval_cer", "word_error_rate"),
