@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["PYDANTIC_AI_NO_BANNER"] = "1"
+
+
+def pytest_collection_finish() -> None:
+    """Keep libraries and tests out of every later collection: each run of training asks for several."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
