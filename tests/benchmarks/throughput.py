@@ -20,7 +20,6 @@ import statistics
 import subprocess
 import sys
 import time
-import venv
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests import assets
+from tests.benchmarks.environments import ENVIRONMENTS, LLAMA_FACTORY, TRL, environment_of
 from tutor_agent.core.resources import cache_dir
 
 HERE = Path(__file__).parent
@@ -37,23 +37,6 @@ LENGTH, BATCH, STEPS, WARM_UP, RANK, THREADS = 512, 4, 5, 1, 8, 2
 ROWS, HELD_OUT = 64, 12
 RATE = 1e-3
 SECONDS = 600
-BASE = "torch==2.13.0"
-ENVIRONMENTS: dict[str, tuple[list[str], list[str]]] = {
-    "trl-1.16.0": (
-        [BASE, "transformers==5.24.0", "peft==0.21.2", "accelerate==1.15.0", "datasets==5.2.0"],
-        ["trl==1.16.0"],
-    ),
-    "llamafactory-0.9.5": (
-        [
-            *(BASE, "transformers==5.6.0", "accelerate==1.11.0", "datasets==4.0.0", "peft==0.18.1"),
-            *("trl==0.24.0", "einops", "fire", "omegaconf", "pandas", "sentencepiece", "tiktoken"),
-            *("sse-starlette", "tyro<0.9", "uvicorn", "fastapi", "hf-transfer", "matplotlib"),
-            *("scipy", "pyyaml", "modelscope", "av", "gradio<=5.50"),
-        ],
-        ["llamafactory==0.9.5", "torchdata"],
-    ),
-}
-"""What is installed, and what is installed without the pins that would pull other versions."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +64,11 @@ CONTENDERS = (
     Contender("bare loop", "joined rows", script="throughput_ours.py", kind="bare"),
     Contender("bare loop", "dynamic padding", script="throughput_ours.py", kind="bare"),
     Contender("transformers", "joined rows"),
-    Contender("trl", "packing", home="trl-1.16.0"),
-    Contender("trl", "padding free", home="trl-1.16.0"),
-    Contender("trl", "default padding", home="trl-1.16.0"),
-    Contender("llama-factory", "packing", home="llamafactory-0.9.5"),
-    Contender("llama-factory", "dynamic padding", home="llamafactory-0.9.5"),
+    Contender("trl", "packing", home=TRL),
+    Contender("trl", "padding free", home=TRL),
+    Contender("trl", "default padding", home=TRL),
+    Contender("llama-factory", "packing", home=LLAMA_FACTORY),
+    Contender("llama-factory", "dynamic padding", home=LLAMA_FACTORY),
     Contender("transformers", "padded to the longest allowed"),
 )
 GUIDE = "transformers, padded to the longest allowed"
@@ -104,27 +87,6 @@ class Figures:
     def speed(self) -> float:
         """Return the median of real tokens per second."""
         return statistics.median(self.speeds)
-
-
-def environment_of(name: str) -> Path:
-    """Return the interpreter of an environment, made when it is missing."""
-    if not name:
-        return Path(sys.executable)
-    folder = cache_dir() / "benchmarks" / name
-    python = folder / "bin" / "python"
-    if not (folder / "complete").is_file():
-        print(f"installing {name} …", flush=True)
-        venv.create(folder, with_pip=True)
-        first, alone = ENVIRONMENTS[name]
-        for packages in (first, ["--no-deps", *alone]):
-            command = [str(python), "-m", "pip", "install", "-q", *packages]
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        # LLaMA-Factory imports it for sound, and only the import is needed for text.
-        (site,) = (folder / "lib").glob("python3*/site-packages")
-        (site / "torchaudio").mkdir(exist_ok=True)
-        (site / "torchaudio" / "__init__.py").touch()
-        (folder / "complete").touch()
-    return python
 
 
 def write_rows(work: Path) -> dict[str, str]:
