@@ -8,79 +8,50 @@ from typing import TYPE_CHECKING
 from tutor_agent.actions.diagnose import diagnose_run
 from tutor_agent.actions.run import start_run
 from tutor_agent.actions.runs import show_run
-from tutor_agent.core.advice import load_why
-from tutor_agent.core.changes import PlanChange, diff
-from tutor_agent.core.checkpoints import last_good
-from tutor_agent.core.contract import Contract
-from tutor_agent.core.errors import NotPossibleError
-from tutor_agent.core.findings import Finding, Fix
-from tutor_agent.core.plan import Plan
-from tutor_agent.diagnose.repair import best_fix, repaired
-from tutor_agent.runs.folder import Lineage, RunFolder
+from tutor_agent.core.errors import NotFoundError, NotPossibleError
+from tutor_agent.core.text import Text  # noqa: TC001 - a field needs it at run time
+from tutor_agent.diagnose.repair import main_finding
+from tutor_agent.runs.folder import ACTIVE, RunFolder
+from tutor_agent.runs.ledger import history
+from tutor_agent.runs.repairing import Repair, escalated, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tutor_agent.actions.context import Context
-    from tutor_agent.core.text import Text
+    from tutor_agent.core.findings import Finding, Fix
     from tutor_agent.runs.view import RunView
 
 
-class FixProposal(Contract):
+class FixProposal(Repair):
     """A repair, ready to be agreed to."""
 
-    run: str
-    """Name of the run that is repaired."""
-    finding: Finding
-    """What went wrong."""
-    fix: Fix
-    """What is proposed."""
-    before: Plan
-    """The plan that ran."""
-    after: Plan
-    """The plan that would run."""
-    change: PlanChange
-    """The difference."""
-    resume_from: str | None = None
-    """Checkpoint the repaired run begins from; None starts anew."""
+    story: tuple[Text, ...] = ()
+    """How the run came to be halted, a sentence each."""
 
 
 def propose_fix(
     context: Context, run: str | None = None, cause: str | None = None, fix_id: str | None = None
 ) -> FixProposal:
-    """Choose the best fix for what is wrong with a run.
+    """Choose the next fix for what is wrong with a run: what was tried along its line is not proposed again.
 
     Raises:
-        NotPossibleError: Nothing is wrong, or only the person can mend it.
+        NotPossibleError: Nothing is wrong, a repair is under way, or only the person can mend it.
+        NotFoundError: The finding has no fix called `fix_id`.
     """
     view = show_run(context, run)
+    folder = RunFolder(Path(view.path))
+    _refuse_while_repaired(view)
     findings = view.findings or diagnose_run(context, view.name).findings
-    finding = next((f for f in findings if cause in (None, f.cause)), None)
-    if finding is None:
-        raise NotPossibleError(
-            f"Nothing to repair: no fault was found in {view.name!r} (state {view.state}).",
-            f"无需修复：{view.name!r}（状态 {view.state}）没有发现故障。",
-        )
-    fix = next((f for f in finding.fixes if f.id == fix_id), None) or best_fix(
-        finding, {"safe", "ask"}
-    )
-    if fix is None:
-        steps = "; ".join(f.title.en for f in finding.fixes)
-        steps_zh = "；".join(f.title.zh for f in finding.fixes)
-        raise NotPossibleError(
-            f"{finding.title.en} The tutor cannot repair this by itself. You can: {steps}.",
-            f"{finding.title.zh} 这个问题需要您动手：{steps_zh}。",
-        )
-    after = repaired(view.plan, fix)
-    return FixProposal(
-        run=view.name,
-        finding=finding,
-        fix=fix,
-        before=view.plan,
-        after=after,
-        change=diff(view.plan, after),
-        resume_from=_resume_point(Path(view.path), fix),
-    )
+    finding = _finding(view, findings, cause)
+    if fix_id is not None:
+        fix = _named(finding, fix_id)
+    else:
+        fix = escalated(folder, finding, view.plan, {"safe", "ask"})
+    if fix is None or not fix.change.entries:
+        raise _left_to_the_person(folder, finding)
+    repair = prepare(folder, finding, fix, view.plan)
+    return FixProposal.model_validate({**dict(repair), "story": view.story})
 
 
 def apply_fix(
@@ -88,18 +59,59 @@ def apply_fix(
 ) -> RunView:
     """Start the repaired plan as a new run; the old run stays as it is, and the lineage says why."""
     old = RunFolder(Path(show_run(context, proposal.run).path))
-    lineage = Lineage(
-        parent=proposal.run,
-        cause=proposal.finding.cause,
-        fix=proposal.fix.id,
-        change=proposal.change,
-        resume_from=proposal.resume_from,
+    lineage = proposal.lineage("person")
+    return start_run(context, proposal.after, proposal.reasons(old), report, lineage)
+
+
+def _refuse_while_repaired(view: RunView) -> None:
+    working = next((t for t in view.trials if t.parent == view.name and t.state in ACTIVE), None)
+    if working is None:
+        return
+    raise NotPossibleError(
+        f"{view.name!r} is being repaired already: {working.run!r} is under way ({working.fix}). Look at it with "
+        f"tutor show {working.run}, or end it with tutor stop {working.run}.",
+        f"{view.name!r} 已经在修复：{working.run!r} 正在运行（{working.fix}）。可用 tutor show {working.run} 查看，"
+        f"或用 tutor stop {working.run} 结束它。",
     )
-    return start_run(context, proposal.after, load_why(old.why_path), report, lineage)
 
 
-def _resume_point(run: Path, fix: Fix) -> str | None:
-    if fix.resume != "last_good":
-        return None
-    checkpoint = last_good(RunFolder(run).checkpoints)
-    return str(checkpoint) if checkpoint else None
+def _finding(view: RunView, findings: Sequence[Finding], cause: str | None) -> Finding:
+    if cause is not None:
+        findings = [finding for finding in findings if finding.cause == cause]
+    finding = main_finding(findings, cause or view.cause)
+    if finding is None:
+        raise NotPossibleError(
+            f"Nothing to repair: no fault was found in {view.name!r} (state {view.state}).",
+            f"无需修复：{view.name!r}（状态 {view.state}）没有发现故障。",
+        )
+    return finding
+
+
+def _named(finding: Finding, fix_id: str) -> Fix:
+    fix = next((f for f in finding.fixes if f.id == fix_id), None)
+    if fix is None:
+        known = [f.id for f in finding.fixes]
+        raise NotFoundError(
+            f"{finding.cause} has no fix {fix_id!r}. Choose: {', '.join(known) or 'none'}.",
+            f"{finding.cause} 没有名为 {fix_id!r} 的修复。可选：{'、'.join(known) or '无'}。",
+        )
+    return fix
+
+
+def _left_to_the_person(folder: RunFolder, finding: Finding) -> NotPossibleError:
+    """Say what was tried, and what only the person can do."""
+    tried = [fix for _, fix in history(folder, finding.cause).tried]
+    manual = [f for f in finding.fixes if f.safety == "manual"]
+    steps = "; ".join(f.title.en for f in manual) or f"read tutor explain {finding.cause}"
+    steps_zh = "；".join(f.title.zh for f in manual) or f"阅读 tutor explain {finding.cause}"
+    title, title_zh = finding.title.en.rstrip("."), finding.title.zh.rstrip("。")
+    if not tried:
+        return NotPossibleError(
+            f"{title}. The tutor cannot repair this by itself. You can: {steps}.",
+            f"{title_zh}。这个问题需要您动手：{steps_zh}。",
+        )
+    return NotPossibleError(
+        f"{title}. The repairs that the tutor knows were all tried ({', '.join(tried)}) and the fault is still "
+        f"there. You can: {steps}.",
+        f"{title_zh}。导师会的修复都试过了（{'、'.join(tried)}），故障依旧。您可以：{steps_zh}。",
+    )

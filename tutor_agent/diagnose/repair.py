@@ -1,8 +1,9 @@
-"""Repairs: a fix applied to a plan under the honesty contract, and the proof that it worked."""
+"""Repairs: which fix comes next, a fix applied under the honesty contract, and the proof that it worked."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tutor_agent.core.changes import apply, diff
@@ -10,7 +11,7 @@ from tutor_agent.core.errors import InvalidPlanError
 from tutor_agent.diagnose.watch import BROKEN_NUMBERS, DIVERGENCE, STILL_WEIGHTS, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Iterable, Sequence, Set
 
     from tutor_agent.core.events import Event
     from tutor_agent.core.findings import Finding, Fix
@@ -20,14 +21,44 @@ Safety = Literal["safe", "ask", "manual"]
 
 PROTECTED = ("skill", "params", "data", "task", "model.source", "model.revision")
 """What a safe fix may not touch: the method, the data and its length, the task and the model."""
+MOST_TIMES = 2
+"""A fix that moves a figure further each time may be applied so often along a line of repairs."""
 
 _FAMILIES = (
     frozenset({*BROKEN_NUMBERS, *DIVERGENCE, "loss_spike_instability"}),
     frozenset(STILL_WEIGHTS),
+    frozenset({"oom_model_states", "oom_long_batch", "oom_fragmentation"}),
 )
+_SEVERITIES = ("stop", "warn", "hint")
 _ENOUGH_STEPS = 20
 _STEPS_BEYOND = 5
 _ENOUGH_EVALUATIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was done already along a line of repairs."""
+
+    tried: tuple[tuple[str, str], ...] = ()
+    """Cause and id of every fix that was applied, oldest first."""
+    plans: tuple[Plan, ...] = ()
+    """Every plan that ran."""
+
+    def times(self, cause: str, fix: str) -> int:
+        """Return how often a fix was applied against this fault or one of the same look."""
+        family = family_of(cause)
+        return sum(known == fix and other in family for other, known in self.tried)
+
+
+def family_of(cause: str) -> frozenset[str]:
+    """Return the causes that look alike: when one follows the other, the trouble has stayed."""
+    return next((family for family in _FAMILIES if cause in family), frozenset({cause}))
+
+
+def main_finding(findings: Sequence[Finding], cause: str | None = None) -> Finding | None:
+    """Return the finding to repair: the one named, else the gravest, else none."""
+    named = next((f for f in findings if f.cause == cause), None)
+    return named or min(findings, key=lambda f: _SEVERITIES.index(f.severity), default=None)
 
 
 def repaired(plan: Plan, fix: Fix) -> Plan:
@@ -65,6 +96,98 @@ def best_fix(finding: Finding, allow: Set[Safety]) -> Fix | None:
     return next((f for f in finding.fixes if f.safety in allow and f.change.entries), None)
 
 
+def next_fix(
+    finding: Finding, allow: Set[Safety], plan: Plan, history: History | None = None
+) -> Fix | None:
+    """Return the fix to try now: the first of the ladder that was not tried; None when all are used up.
+
+    What leaves the plan as it is, or leads back to a plan that ran already, counts as used up. A safe fix
+    that moves a figure further is tried again, at most `MOST_TIMES` in all, before one that must be asked
+    for. Fixes that only the person can do count where `allow` holds `manual`.
+    """
+    known = history or History()
+    ladder = [f for f in finding.fixes if f.safety in allow and _leads_on(f, plan, known)]
+    fresh = [f for f in ladder if not known.times(finding.cause, f.id)]
+    again = [f for f in ladder if 0 < known.times(finding.cause, f.id) < MOST_TIMES and _moves(f)]
+    if fresh and fresh[0].safety == "safe":
+        return fresh[0]
+    safe_again = next((f for f in again if f.safety == "safe"), None)
+    return safe_again or next(iter([*fresh, *again]), None)
+
+
+def _leads_on(fix: Fix, plan: Plan, history: History) -> bool:
+    if fix.safety == "manual":
+        return True
+    try:
+        after = repaired(plan, fix)
+    except InvalidPlanError:
+        return False
+    return after != plan and after not in history.plans
+
+
+def _moves(fix: Fix) -> bool:
+    return any(entry.op != "set" for entry in fix.change.entries)
+
+
+class Verification:
+    """Watches a repaired run for the fault of its parent; only the newest attempt counts."""
+
+    def __init__(self, finding: Finding) -> None:
+        self._finding = finding
+        self._family = family_of(finding.cause)
+        self._attempt = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._first: int | None = None
+        self._last = self._finite = self._evaluations = 0
+        self._back = False
+        self._ended: str | None = None
+
+    def feed(self, event: Event) -> None:
+        """Take one event of the repaired run."""
+        if event.attempt > self._attempt:
+            self._attempt = event.attempt
+            self._begin()
+        if event.kind == "run_ended":
+            self._ended = str(event.payload.get("state"))
+        elif event.kind == "evaluation":
+            self._evaluations += event.payload.get("phase") == "during"
+        elif event.kind == "step" and not self._back:
+            self._first = event.step if self._first is None else self._first
+            if math.isfinite(event.number("loss") or math.nan):
+                self._finite, self._last = self._finite + 1, event.step
+
+    def notice(self, *found: Finding) -> None:
+        """Take what was found in the repaired run."""
+        self._back |= any(f.cause in self._family and f.severity != "hint" for f in found)
+
+    @property
+    def held(self) -> int:
+        """Optimizer steps done without the fault."""
+        return 0 if self._first is None else max(0, self._last - self._first + 1)
+
+    def gone(self, *, examined: bool = False) -> bool | None:
+        """Say whether the fault is gone; None while it is too early to know.
+
+        Args:
+            examined: Whether the end was examined: then a failure for another reason proves nothing.
+        """
+        if self._back:
+            return False
+        if self._ended == "completed" or self._has_passed():
+            return True
+        return False if self._ended == "failed" and not examined else None
+
+    def _has_passed(self) -> bool:
+        """Whether the run is well past the place where the fault showed."""
+        if self._finding.cause == "overfitting":
+            return self._evaluations > _ENOUGH_EVALUATIONS
+        step = self._finding.step
+        beyond = step is not None and self._last >= step + _STEPS_BEYOND
+        return self._finite >= _ENOUGH_STEPS or (beyond and self._finite > _STEPS_BEYOND)
+
+
 def is_gone(finding: Finding, events: Iterable[Event]) -> bool | None:
     """Say whether the repaired run is free of the fault; None while it is too early to know.
 
@@ -73,37 +196,9 @@ def is_gone(finding: Finding, events: Iterable[Event]) -> bool | None:
     """
     everything = list(events)
     attempt = max((event.attempt for event in everything), default=0)
-    last = [event for event in everything if event.attempt == attempt]
-    if _comes_back(finding, last):
-        return False
-    ended = next((event for event in reversed(last) if event.kind == "run_ended"), None)
-    if ended is not None:
-        state = ended.payload.get("state")
-        return True if state == "completed" else (False if state == "failed" else None)
-    return True if _has_passed(finding, last) else None
-
-
-def _comes_back(finding: Finding, events: list[Event]) -> bool:
-    family = next((f for f in _FAMILIES if finding.cause in f), frozenset({finding.cause}))
-    watch = Watch()
-    return any(
-        found.cause in family and found.severity != "hint"
-        for event in events
-        for found in watch.feed(event)
-    )
-
-
-def _has_passed(finding: Finding, events: list[Event]) -> bool:
-    """Whether the run is well past the place where the fault showed."""
-    steps = [
-        e.step for e in events if e.kind == "step" and math.isfinite(e.number("loss") or math.nan)
-    ]
-    if finding.cause == "overfitting":
-        during = [
-            e for e in events if e.kind == "evaluation" and e.payload.get("phase") == "during"
-        ]
-        return len(during) > _ENOUGH_EVALUATIONS
-    if not steps:
-        return False
-    beyond = finding.step is not None and steps[-1] >= finding.step + _STEPS_BEYOND
-    return len(steps) >= _ENOUGH_STEPS or (beyond and len(steps) > _STEPS_BEYOND)
+    verification, watch = Verification(finding), Watch()
+    for event in everything:
+        if event.attempt == attempt:
+            verification.feed(event)
+            verification.notice(*watch.feed(event))
+    return verification.gone()

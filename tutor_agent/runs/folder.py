@@ -49,7 +49,13 @@ class Status(Contract):
     cause: str | None = None
     """Slug of the fault that ended it, when one was found."""
     fault_gone: bool | None = None
-    """For a repaired run that has ended: whether the fault of its parent is gone."""
+    """For a repaired run: whether the fault of its parent is gone; None while that cannot be said."""
+    held: int | None = None
+    """For a repaired run: steps done without that fault."""
+    autopilot: Text | None = None
+    """What the autopilot did about the end, or why it did nothing; None when it was not allowed to act."""
+    repaired_by: str | None = None
+    """Name of the repaired run that the autopilot started."""
     updated: float = 0.0
     """Unix time of this record."""
     supervisor: ProcessId | None = None
@@ -69,6 +75,8 @@ class Lineage(Contract):
     """How the plan differs from the parent's."""
     resume_from: str | None = None
     """Checkpoint the run began from; None for the model as published."""
+    by: Literal["person", "autopilot"] = "person"
+    """Who decided on the repair."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from tutor_agent.diagnose.repair import is_gone
+from tutor_agent.core.findings import Finding
+from tutor_agent.core.text import Text
+from tutor_agent.diagnose.repair import Verification
 from tutor_agent.runs.folder import RunFolder
-from tutor_agent.runs.follow import Follower
-
-if TYPE_CHECKING:
-    from tutor_agent.core.findings import Finding
 
 
-def fault_gone(folder: RunFolder) -> bool | None:
-    """Say whether the fault that this run repairs is gone; None when it repairs nothing or is too young."""
+def begin_verification(folder: RunFolder) -> Verification | None:
+    """Return the watch for the fault that this run repairs; None for a run that repairs nothing."""
     finding = repaired_finding(folder)
-    return None if finding is None else is_gone(finding, Follower(folder).poll())
+    return None if finding is None else Verification(finding)
 
 
 def repaired_finding(folder: RunFolder) -> Finding | None:
@@ -24,4 +20,8 @@ def repaired_finding(folder: RunFolder) -> Finding | None:
     if lineage.parent is None or lineage.cause is None:
         return None
     parent = RunFolder(folder.path.parent / lineage.parent)
-    return next((f for f in parent.load_findings() if f.cause == lineage.cause), None)
+    known = next((f for f in parent.load_findings() if f.cause == lineage.cause), None)
+    # A parent that was resumed has put its findings aside: the fault is known by name alone.
+    return known or Finding(
+        cause=lineage.cause, title=Text.same(lineage.cause), confidence=1, evidence=()
+    )

@@ -1,7 +1,7 @@
 """The supervisor: one detached, light process a run. `python -m tutor_agent.runs.supervise RUN --attempt K`.
 
 It starts the ranks, reads their events, writes findings and status, notices a hang, passes a stop on,
-and writes the end. It can be killed at any time: the ranks notice, save a checkpoint and stop.
+repairs what the plan allows to be repaired, and writes the end. It can be killed at any time: the ranks notice, save a checkpoint and stop.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from tutor_agent.core.storage import append_line
 from tutor_agent.diagnose.rank import diagnose
 from tutor_agent.diagnose.watch import Watch
 from tutor_agent.runs import control
+from tutor_agent.runs.autopilot import repair_by_itself
 from tutor_agent.runs.evidence import finding_from_card, memory_kills
 from tutor_agent.runs.fates import conclude, killed_first, read_fates, tail
 from tutor_agent.runs.folder import RunFolder, Status, write_status
 from tutor_agent.runs.follow import Follower
 from tutor_agent.runs.launch.argv import rank_environment
 from tutor_agent.runs.launch.record import Launch
+from tutor_agent.runs.ledger import ledger
 from tutor_agent.runs.observe import observe
-from tutor_agent.runs.outcome import fault_gone
+from tutor_agent.runs.outcome import begin_verification
 from tutor_agent.runs.processes import living, ranks_of, send, sweep, wait_until
 from tutor_agent.runs.progress import Progress
 from tutor_agent.runs.report import write_report
@@ -41,6 +43,7 @@ from tutor_agent.runs.view import read_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tutor_agent.core.events import Event
     from tutor_agent.core.findings import Finding
     from tutor_agent.core.processes import ProcessId
     from tutor_agent.core.text import Text
@@ -64,6 +67,7 @@ class Supervisor:
         self._progress = Progress()
         self._follower = Follower(folder)
         self._watch = Watch(self._plan)
+        self._repair = _guarded(lambda: begin_verification(folder), None)
         self._status = Status(state="starting", attempt=launch.attempt, supervisor=self._me)
         self._clock = StallClock(launch.timing, time.monotonic())
         self._stop_deadline: float | None = None
@@ -80,7 +84,7 @@ class Supervisor:
         _end_cut_line(self._folder.events)
         for event in self._follower.poll():
             self._progress.add(event)
-            _guarded(lambda event=event: self._watch.feed(event), [])
+            self._look_at(event)
         self._status = write_status(self._folder, self._status)
 
     def run(self) -> None:
@@ -153,8 +157,16 @@ class Supervisor:
         for event in _guarded(self._follower.poll, []):
             self._progress.add(event)
             self._clock.heard(event, now)
-            for finding in _guarded(lambda event=event: self._watch.feed(event), []):
+            for finding in self._look_at(event):
                 self._add_finding(finding)
+
+    def _look_at(self, event: Event) -> list[Finding]:
+        """Return what an event newly shows, and hold it against the fault that this run repairs."""
+        found = _guarded(lambda: self._watch.feed(event), [])
+        if self._repair is not None:
+            self._repair.feed(event)
+            self._repair.notice(*found)
+        return found
 
     def _add_finding(self, finding: Finding) -> None:
         with contextlib.suppress(OSError):
@@ -222,6 +234,7 @@ class Supervisor:
             "step": self._progress.step,
             "total_steps": self._progress.total_steps,
             "reason": self._status.reason,
+            **self._proof(),
         }
         if not self._clock.stalled:
             changes["reason"] = None
@@ -230,6 +243,12 @@ class Supervisor:
         status = self._status.model_copy(update=changes)
         if status != self._status or time.time() - status.updated > _REFRESH_SECONDS:
             self._write(status)
+
+    def _proof(self, *, examined: bool = False) -> dict[str, object]:
+        """Return how the repair that this run is has held so far."""
+        if self._repair is None:
+            return {}
+        return {"fault_gone": self._repair.gone(examined=examined), "held": self._repair.held}
 
     def _write(self, status: Status) -> bool:
         try:
@@ -252,10 +271,18 @@ class Supervisor:
             outputs=self._launch.job.outputs,
             launcher_code=self._launcher_code(),
         )
-        changes = {"state": outcome.state, "reason": outcome.reason, "step": self._progress.step}
-        if outcome.state in {"halted", "failed"}:
-            changes["cause"] = _guarded(lambda: self._diagnose(fates), None)
-        changes["fault_gone"] = _guarded(lambda: fault_gone(self._folder), None)
+        bad = outcome.state in {"halted", "failed"}
+        cause = _guarded(lambda: self._diagnose(fates), None) if bad else None
+        deed = _guarded(lambda: repair_by_itself(self._folder, outcome.state, cause), None)
+        changes = {
+            "state": outcome.state,
+            "reason": outcome.reason,
+            "step": self._progress.step,
+            "cause": cause,
+            "autopilot": deed.text if deed else None,
+            "repaired_by": deed.child if deed else None,
+            **self._proof(examined=True),
+        }
         self._write_end(self._status.model_copy(update=changes))
 
     def _diagnose(self, fates: tuple[RankFate, ...]) -> str | None:
@@ -272,6 +299,8 @@ class Supervisor:
             findings.insert(0, memory)
         for finding in findings:
             self._add_finding(finding)
+        if self._repair is not None:
+            self._repair.notice(*findings[:1])
         return findings[0].cause if findings else None
 
     def _write_end(self, status: Status) -> None:
@@ -284,7 +313,11 @@ class Supervisor:
             "state": status.state,
             "reason": status.reason,
             "fault_gone": status.fault_gone,
+            "held": status.held,
+            "autopilot": status.autopilot,
+            "repaired_by": status.repaired_by,
             "seconds_left": None,
+            "trials": ledger(self._folder, status=status),
         }
         write_report(self._folder, read_run(self._folder.path).model_copy(update=changes))
 

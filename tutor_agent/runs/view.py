@@ -14,17 +14,20 @@ from tutor_agent.core.plan import Plan
 from tutor_agent.core.processes import is_alive
 from tutor_agent.core.redact import redact
 from tutor_agent.core.text import Text
+from tutor_agent.diagnose.autopsy import autopsy_of
 from tutor_agent.runs.folder import ACTIVE, RunFolder, State, Status, is_run
 from tutor_agent.runs.follow import Follower
+from tutor_agent.runs.ledger import Trial, ledger, read_lineages
 from tutor_agent.runs.measures import MetricChange, metric_changes
 from tutor_agent.runs.processes import living
 from tutor_agent.runs.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tutor_agent.runs.curves import Curves
+    from tutor_agent.runs.folder import Lineage
 
 _START_SECONDS = 180.0
 """Between the making of a folder and its supervisor's first word: one that takes longer never came."""
@@ -76,7 +79,24 @@ class Figures(Contract):
     """Answers that were written for them; None when they needed none."""
 
 
-class RunView(Figures):
+class Repairs(Figures):
+    """What a run has to do with repairs."""
+
+    parent: str | None = None
+    """The run it was repaired or continued from."""
+    fault_gone: bool | None = None
+    """For a repaired run: whether the fault of its parent is gone; None while that cannot be said."""
+    held: int | None = None
+    """For a repaired run: steps done without that fault."""
+    repaired_by: str | None = None
+    """The repaired run that the autopilot started when this one had ended."""
+    autopilot: Text | None = None
+    """What the autopilot did about the end, or why it did nothing."""
+    trials: tuple[Trial, ...] = ()
+    """The ledger: the repairs that led to this run, and those that were made of it, oldest first."""
+
+
+class RunView(Repairs):
     """One run."""
 
     name: str
@@ -103,10 +123,8 @@ class RunView(Figures):
     """Slug of the fault that ended it."""
     last_good: str | None = None
     """Checkpoint that a resume would go on from."""
-    parent: str | None = None
-    """The run it was repaired or continued from."""
-    fault_gone: bool | None = None
-    """For a repaired run that has ended: whether the fault of its parent is gone."""
+    story: tuple[Text, ...] = ()
+    """How it came to be halted, told from the kept scene, a sentence each."""
 
     @property
     def active(self) -> bool:
@@ -148,9 +166,12 @@ def read_run(path: Path) -> RunView:
 def list_runs(root: Path) -> tuple[RunView, ...]:
     """Return the runs under `root`, newest first; a folder that cannot be read is left out."""
     views: list[RunView] = []
+    lineages = read_lineages(root)
     for path in sorted(filter(is_run, _children(root)), key=_created, reverse=True):
         try:
-            views.append(read_run(path))
+            folder = RunFolder(path)
+            plan, progress = _load_plan(folder), _read_progress(folder)
+            views.append(_view(folder, plan, progress, lineages))
         except TutorError:
             continue
     return tuple(views)
@@ -209,7 +230,12 @@ def _progress_of(folder: RunFolder, version: tuple[int, int, int]) -> Progress:
     return Progress(Follower(folder).poll())
 
 
-def _view(folder: RunFolder, plan: Plan, progress: Progress) -> RunView:
+def _view(
+    folder: RunFolder,
+    plan: Plan,
+    progress: Progress,
+    lineages: Mapping[str, Lineage] | None = None,
+) -> RunView:
     status = settled_status(folder, progress)
     good = last_good(folder.checkpoints)
     current = progress.attempt == status.attempt
@@ -230,8 +256,28 @@ def _view(folder: RunFolder, plan: Plan, progress: Progress) -> RunView:
         last_good=str(good) if good else None,
         parent=folder.load_lineage().parent,
         fault_gone=status.fault_gone,
+        held=status.held,
+        repaired_by=status.repaired_by,
+        autopilot=status.autopilot,
+        trials=ledger(folder, lineages, status=status),
+        story=_story(folder) if current and progress.halted is not None else (),
         **{name: getattr(figures, name) for name in Figures.model_fields},
     )
+
+
+def _story(folder: RunFolder) -> tuple[Text, ...]:
+    try:
+        version = (folder.scene / "scene.json").stat().st_mtime_ns
+    except OSError:
+        return ()
+    return _story_of(folder, version)
+
+
+@lru_cache(maxsize=64)
+def _story_of(folder: RunFolder, version: int) -> tuple[Text, ...]:
+    del version
+    told = autopsy_of(folder.path)
+    return told.story if told is not None else ()
 
 
 def _figures(plan: Plan, progress: Progress, *, running: bool) -> Figures:
