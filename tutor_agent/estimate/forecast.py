@@ -327,13 +327,13 @@ def weight_bytes_total(model: ModelFacts, setting: Setting) -> float:
 
 
 def _disk_gib(model: ModelFacts, footprint: Footprint, setting: Setting) -> float:
-    """Return the size of the kept checkpoints and the result."""
+    """Return the most that is held at once: a checkpoint is written before another goes, and outweighs the result."""
     unit, trained = moving_bytes(footprint, setting), footprint.trainable
     weights = float(unit * trained)
     if footprint.method != "lora":
         weights += resting_bytes(setting) * (model.parameters.total - trained)
     states = 2.0 * unit * trained
-    return (KEPT_CHECKPOINTS * (weights + states) + weights) / GIB
+    return (KEPT_CHECKPOINTS + 1) * (weights + states) / GIB
 
 
 def _basis(machine: Machine, data: DataFacts | None, context: float) -> tuple[Text, ...]:
