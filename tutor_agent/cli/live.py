@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tutor_agent.cli.render import figure, finding_lines
 from tutor_agent.core.text import Text
-from tutor_agent.runs.folder import RunFolder
+from tutor_agent.runs.folder import RunFolder, is_run
 from tutor_agent.runs.follow import Follower
 from tutor_agent.runs.view import RunView, read_run
 
@@ -23,8 +23,21 @@ _STEP_LINES = 20
 
 
 def follow(name: str, path: str, output: Output, *, poll_seconds: float = 0.5) -> RunView:
-    """Print what happens in a run until it has ended, and return its last state."""
-    folder = RunFolder(Path(path))
+    """Print what happens in a run until it has ended, and return its last state.
+
+    Where the autopilot repairs the run, the repaired one is followed, and so on: the last is returned.
+    """
+    view = _follow_one(name, Path(path), output, poll_seconds)
+    while view.repaired_by is not None:
+        child = Path(view.path).parent / view.repaired_by
+        if not is_run(child):
+            return view
+        view = _follow_one(child.name, child, output, poll_seconds)
+    return view
+
+
+def _follow_one(name: str, path: Path, output: Output, poll_seconds: float) -> RunView:
+    folder = RunFolder(path)
     follower = Follower(folder)
     printer = _Printer(output, name)
     while True:
@@ -72,6 +85,8 @@ class _Printer:
             self._output.say(f"  {view.reason.pick(self._output.language)}")
         for finding in view.findings:
             self._output.lines(finding_lines(finding, self._output.language))
+        if view.autopilot:
+            self._output.say(f"  {view.autopilot.pick(self._output.language)}", bold=True)
 
     def _line(self, event: Event, text: Text) -> None:
         self._output.say(f"  {event.step:>5}  {text.pick(self._output.language)}")

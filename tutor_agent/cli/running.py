@@ -75,12 +75,20 @@ def runs(state: State, as_json: bool) -> int:
         return 0
     for view in found:
         output.say(
-            f"{view.name:32} {view.state:10} {view.step:>6}/{view.total_steps:<6} "
-            f"{figure(view.held_out_before)} → {figure(view.held_out_after)}"
+            f"{view.name:32} {view.state:10} {view.step:>6}/{view.total_steps or '?':<6} "
+            f"{figure(view.held_out_before)} → {figure(view.held_out_after)}{_kin(view)}"
         )
     if not found:
         output.say(Text(en="No runs here yet.", zh="这里还没有运行。"))
     return 0
+
+
+def _kin(view: RunView) -> str:
+    """Say which run it repairs, how that repair does, and which one repairs it."""
+    trial = next((t for t in view.trials if t.run == view.name), None)
+    mark = {"gone": " ✓", "back": " ✗"}.get(trial.outcome, "") if trial else ""
+    parent = f"  ↳ {view.parent}{mark}" if view.parent else ""
+    return parent + (f"  → {view.repaired_by}" if view.repaired_by else "")
 
 
 def _show(state: State, view: RunView, as_json: bool) -> int:

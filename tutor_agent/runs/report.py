@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tutor_agent.core.findings import Finding
     from tutor_agent.core.text import Language
     from tutor_agent.runs.folder import Lineage, RunFolder
+    from tutor_agent.runs.ledger import Trial
     from tutor_agent.runs.measures import MetricChange
     from tutor_agent.runs.view import RunView
 
@@ -61,6 +62,25 @@ _BACK = Text(
     en="The repair did not work: the fault of {parent} came back.",
     zh="修复无效：{parent} 的故障又出现了。",
 )
+_HOLDS = Text(
+    en="The repair holds: {held} steps without the fault of {parent}, well past where it showed.",
+    zh="修复有效：{parent} 的故障已有 {held} 步没有再出现，并已远远越过当时出错的地方。",
+)
+_SO_FAR = Text(
+    en="The repair has held for {held} steps so far; it is too early to say that the fault of {parent} is gone.",
+    zh="修复至今坚持了 {held} 步；现在断定 {parent} 的故障已消除还为时过早。",
+)
+_LEDGER = Text(en="Repairs that were tried", zh="修复记录")
+_TRIAL = Text(
+    en="{run}: {title} ({fix}{by}): {outcome}", zh="{run}：{title}（{fix}{by}）：{outcome}"
+)
+_BY_ITSELF = Text(en=", by the autopilot", zh="，自动修复")
+_OUTCOMES = {
+    "gone": Text(en="the fault is gone", zh="故障已消除"),
+    "back": Text(en="the fault came back", zh="故障又出现了"),
+    "open": Text(en="not yet known", zh="尚不清楚"),
+}
+_HELD = Text(en=", held for {held} steps", zh="，坚持了 {held} 步")
 _BETTER = Text(
     en="On rows it never saw, the tuned model's loss is {change:.1%} lower than before.",
     zh="在从未见过的样本上，微调后的模型损失比训练前低 {change:.1%}。",
@@ -119,10 +139,35 @@ def metric_verdict(metrics: Iterable[MetricChange], answered: int | None) -> Tex
 
 
 def repair_verdict(view: RunView) -> Text | None:
-    """Say whether the repair worked; None for a run that repairs nothing, or too young to tell."""
-    if view.fault_gone is None or view.parent is None:
+    """Say whether the repair works; None for a run that repairs nothing, or an end that proves nothing."""
+    said = _BACK if view.fault_gone is False else None
+    if view.fault_gone:
+        said = _HOLDS if view.active and view.held else _GONE
+    elif said is None and view.active and view.held:
+        said = _SO_FAR
+    if said is None or view.parent is None:
         return None
-    return (_GONE if view.fault_gone else _BACK).format(parent=view.parent)
+    return said.format(parent=view.parent, held=view.held)
+
+
+def ledger_texts(trials: Iterable[Trial]) -> list[Text]:
+    """Say what was tried along a line of repairs, and what came of each."""
+    return [_trial(trial) for trial in trials]
+
+
+def _trial(trial: Trial) -> Text:
+    by = _BY_ITSELF if trial.by == "autopilot" else Text.same("")
+    outcome, title = _OUTCOMES[trial.outcome], trial.title
+    held = _HELD.format(held=trial.held) if trial.held else Text.same("")
+    names = {"run": trial.run, "fix": trial.fix}
+    return Text(
+        en=_TRIAL.en.format(
+            **names, title=title.en.rstrip("."), by=by.en, outcome=outcome.en + held.en
+        ),
+        zh=_TRIAL.zh.format(
+            **names, title=title.zh.rstrip("。"), by=by.zh, outcome=outcome.zh + held.zh
+        ),
+    )
 
 
 def _part(view: RunView, lineage: Lineage, language: Language) -> str:
@@ -132,11 +177,15 @@ def _part(view: RunView, lineage: Lineage, language: Language) -> str:
         metric_verdict(view.metrics, view.answered),
         repair_verdict(view),
         view.reason,
+        view.autopilot,
     )
     said = [text.pick(language) for text in texts if text is not None]
     lines += [*said, ""] if said else []
     lines += [_TABLE.pick(language), "|---|---|", *_rows(view, lineage, language), ""]
     lines += [f"### {_FINDINGS.pick(language)}", "", *_findings(view.findings, language)]
+    if view.trials:
+        lines += ["", f"### {_LEDGER.pick(language)}", ""]
+        lines += [f"- {text.pick(language)}" for text in ledger_texts(view.trials)]
     if view.samples:
         lines += ["", f"### {_SAMPLES.pick(language)}", "", *_samples(view, language)]
     return "\n".join(lines).rstrip()
