@@ -51,7 +51,8 @@ def diagnose_path(
 def diagnose_run(context: Context, run: str | None = None) -> Diagnosis:
     """Diagnose one of our runs from its events, its plan and its logs."""
     view = show_run(context, run)
-    return rank.diagnose(observe(RunFolder(Path(view.path))), language=context.language)
+    found = rank.diagnose(observe(RunFolder(Path(view.path))), language=context.language)
+    return found.model_copy(update={"story": view.story})
 
 
 def explain_fault(slug: str) -> Fault:

@@ -11,7 +11,7 @@ from tutor_agent.core.changes import flatten
 from tutor_agent.core.metric_names import METRICS, metrics_of
 from tutor_agent.core.text import Text
 from tutor_agent.runs.measures import beside_the_loss
-from tutor_agent.runs.report import metric_verdict, repair_verdict
+from tutor_agent.runs.report import ledger_texts, metric_verdict, repair_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -253,6 +253,14 @@ def finding_lines(finding: Finding, language: Language) -> Iterator[str]:
         yield f"    → {fix.title.pick(language)} ({fix.safety})"
 
 
+def story_lines(story: tuple[Text, ...], language: Language) -> Iterator[str]:
+    """Tell how a run came to be halted."""
+    if story:
+        yield Text(en="How it came about:", zh="事情经过：").pick(language)
+    for number, sentence in enumerate(story, 1):
+        yield f"  {number}. {sentence.pick(language)}"
+
+
 def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """Describe a verdict in the language of the question."""
     language = diagnosis.language
@@ -264,6 +272,7 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
         )
     for finding in diagnosis.findings:
         yield from finding_lines(finding, language)
+    yield from story_lines(diagnosis.story, language)
     if diagnosis.note:
         yield diagnosis.note.pick(language)
 
@@ -271,6 +280,7 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
 def proposal_lines(proposal: FixProposal, language: Language) -> Iterator[str]:
     """Describe a repair before it is agreed to."""
     yield from finding_lines(proposal.finding, language)
+    yield from story_lines(proposal.story, language)
     yield Text(en="Proposed repair: ", zh="建议修复：").pick(language) + proposal.fix.title.pick(
         language
     )
@@ -291,9 +301,20 @@ def run_lines(run: RunView, language: Language) -> Iterator[str]:
         yield row(Text(en="reason", zh="原因"), run.reason.pick(language), language)
     if run.parent:
         yield row(Text(en="repairs", zh="修复自"), run.parent, language)
+    yield from ledger_lines(run, language)
     yield from result_lines(run, language)
+    yield from story_lines(run.story, language)
     for finding in run.findings:
         yield from finding_lines(finding, language)
+
+
+def ledger_lines(run: RunView, language: Language) -> Iterator[str]:
+    """Describe what was tried along the line of repairs, and what the autopilot did at the end."""
+    label = Text(en="tried", zh="修复记录")
+    for number, text in enumerate(ledger_texts(run.trials)):
+        yield row(Text.same("") if number else label, text.pick(language), language)
+    if run.autopilot:
+        yield row(Text(en="autopilot", zh="自动修复"), run.autopilot.pick(language), language)
 
 
 def better_by_lines(better_by: dict[str, str | None], language: Language) -> Iterator[str]:

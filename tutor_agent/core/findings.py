@@ -62,3 +62,5 @@ class Diagnosis(Contract):
     """Best first."""
     note: Text | None = None
     """What was read, and the next cheapest probe."""
+    story: tuple[Text, ...] = ()
+    """For a run of ours that was halted: how it came about, a sentence each."""

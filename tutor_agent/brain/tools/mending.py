@@ -83,6 +83,7 @@ def _diagnosis_result(desk: Desk, diagnosis: Diagnosis, **more: Any) -> ToolResu
     data = {
         "verdict": diagnosis.verdict,
         "findings": [_finding_data(desk, finding) for finding in diagnosis.findings[:4]],
+        "story": [text.pick(desk.context.language) for text in diagnosis.story],
         "note": diagnosis.note.pick(desk.context.language) if diagnosis.note else None,
         **more,
     }
@@ -128,6 +129,7 @@ def _propose_fix(desk: Desk, arguments: ProposeFix) -> ToolResult:
         "run": proposal.run,
         "cause": proposal.finding.cause,
         "finding": _finding_data(desk, proposal.finding),
+        "story": [text.pick(desk.context.language) for text in proposal.story],
         "fix": plain(proposal.fix, desk.context.language),
         "change": [e.model_dump(mode="json") for e in proposal.change.entries],
         "changed": say_change(proposal.change, proposal.before).pick(desk.context.language),

@@ -137,8 +137,8 @@ def _propose(scene: Scene, notice: NoticeEntry) -> Decision:
         return scene.use("propose_fix", notice.text, run=notice.run, cause=notice.cause)
     if proposed.ok:
         data = scene.data("propose_fix")
-        evidence = list(data.get("finding", {}).get("evidence", ()))[:3]
-        return scene.end(bullets(evidence) if evidence else None, proposed.summary, _SHALL_I)
+        told = data.get("story") or list(data.get("finding", {}).get("evidence", ()))[:3]
+        return scene.end(bullets(told) if told else None, proposed.summary, _SHALL_I)
     examined = scene.result("diagnose_run")
     if examined is None:
         return scene.use("diagnose_run", run=notice.run)
@@ -162,6 +162,7 @@ def diagnosis(scene: Scene, data: dict[str, Any]) -> list[Text | str | None]:
         f"**{first['title']}** ({sure} %, `{first['cause']}`)",
         bullets(first.get("evidence") or []),
         scene.say(_AGAINST, bullets(first["against"])) if first.get("against") else None,
+        scene.say(_STORY, bullets(data["story"])) if data.get("story") else None,
         scene.say(_WAYS_OUT, bullets(fixes)) if fixes else None,
         scene.say(_COULD_ALSO, bullets(others)) if others else None,
         note,
@@ -177,6 +178,7 @@ _LIKELY = Text(
     en="From these words the likeliest fault is: {title} (`{cause}`, {sure} %). The log around it would make me surer.",
     zh="就这句描述来看，最可能的故障是：{title}（`{cause}`，{sure}%）。贴上前后的日志会更有把握。",
 )
+_STORY = Text(en="How it came about:", zh="事情经过：")
 _AGAINST = Text(en="Against it:", zh="不支持这个判断的迹象：")
 _WAYS_OUT = Text(en="Ways out:", zh="解决办法：")
 _COULD_ALSO = Text(en="It could also be:", zh="也有可能是：")
