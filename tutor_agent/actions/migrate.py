@@ -96,12 +96,11 @@ def migrate(context: Context, request: MigrateRequest) -> Migration:
         _forget_files(carried)
     findings += _missing(context, script, carried)
     needs = tuple(name for name, got in (("model", model), ("data", data)) if got is None)
+    findings += value_findings(script, carried, machine)
     if model is None or data is None:
-        findings += value_findings(script, carried, machine, None)
         return _migration(script, findings, None, needs)
     made = _plan(context, request, script, carried, (model, data), (machine, facts))
     made = made.explained(script, own_model=request.model is None)
-    findings += value_findings(script, carried, machine, made)
     return _migration(script, findings, made, needs)
 
 

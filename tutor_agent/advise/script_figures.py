@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tutor_agent.advise.carried import Carried
-    from tutor_agent.advise.script_plan import ScriptPlan
     from tutor_agent.core.facts import Machine
     from tutor_agent.probe.script import Script
 
@@ -23,9 +22,7 @@ _MANY_EPOCHS = 10
 _CHECK = Text(en="Check the plan for it.", zh="请在计划中核对。")
 
 
-def value_findings(
-    script: Script, carried: Carried, machine: Machine, made: ScriptPlan | None
-) -> Iterator[ScriptFinding]:
+def value_findings(script: Script, carried: Carried, machine: Machine) -> Iterator[ScriptFinding]:
     """Return what is unwise or contradictory in the training arguments."""
     noter, given = Noter(script), settings_of(script)
     yield from _large_batch(noter, given)
@@ -47,7 +44,6 @@ def value_findings(
             ),
         )
     yield from _left(noter, carried)
-    del made
 
 
 def _large_batch(noter: Noter, given: dict[str, Given]) -> Iterator[ScriptFinding]:
