@@ -9,7 +9,7 @@ from tests.support import wait_for
 from tutor_agent.core.job import Job
 from tutor_agent.core.plan import Plan
 from tutor_agent.runs import control
-from tutor_agent.runs.folder import ACTIVE, RunFolder, create_run
+from tutor_agent.runs.folder import ACTIVE, RunFolder, create_run, is_run
 from tutor_agent.runs.launch import local
 from tutor_agent.runs.launch.record import Timing
 from tutor_agent.runs.processes import end, sweep
@@ -76,7 +76,9 @@ class Runs:
 def runs(tmp_path: Path, plan: Plan) -> Iterator[Runs]:
     made = Runs(tmp_path / "runs", plan)
     yield made
-    for folder in made.made:
+    # The autopilot makes runs of its own.
+    others = [RunFolder(path) for path in made.root.glob("*-*") if is_run(path)]
+    for folder in {*made.made, *others}:
         owner = folder.status().supervisor
         if owner is not None:
             end([owner], 2)

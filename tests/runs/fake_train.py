@@ -106,6 +106,11 @@ class Fake:
         if kind == "hang":
             while True:
                 threading.Event().wait(1)
+        if kind == "diverge":
+            for later, loss in enumerate((8.0, 30.0, 90.0), step):
+                self.say("step", later, loss=loss, grad_norm=50.0 * loss)
+            self.say("halted", step + 3, reason="diverged")
+            raise SystemExit(3)
         if kind == "halt":
             self.say("halted", step, reason="non_finite_loss")
             raise SystemExit(3)

@@ -57,7 +57,8 @@ def test_two_runs_at_once(runs: Runs) -> None:
 
 
 def test_a_stop_saves_a_checkpoint_and_a_resume_goes_on(runs: Runs, stepped: Stepped) -> None:
-    folder = runs.start(processes=2, steps=40, pace=0.1)
+    allowed = runs.plan.guard.model_copy(update={"autopilot": "bounded"})
+    folder = runs.start(runs.make(guard=allowed), processes=2, steps=40, pace=0.1)
     stepped(folder, 4)
     with pytest.raises(NotPossibleError):
         control.resume(folder)
@@ -67,6 +68,7 @@ def test_a_stop_saves_a_checkpoint_and_a_resume_goes_on(runs: Runs, stepped: Ste
     assert stopped.state == "stopped"
     assert stopped.last_good is not None
     assert stopped.last_good.endswith(f"checkpoint-{stopped.step}")
+    assert not stopped.trials, "the autopilot leaves alone what a person has stopped"
     (folder.checkpoints / "checkpoint-39").mkdir()
 
     checkpoint = control.resume(folder)
