@@ -109,7 +109,7 @@ def same_losses_again(seen: Observations) -> Shown | None:
 def constant_loss(seen: Observations) -> Shown | None:
     """Many points and hardly any movement, relative to the noise of one step."""
     values = seen.metric("loss").finite
-    if len(values) < 8 or values[0] == 0:
+    if len(values) < 8 or values[0] == 0 or seen.metric("grad_norm").bad is not None:
         return None
     third = max(2, len(values) // 3)
     start, end = statistics.median(values[:third]), statistics.median(values[-third:])

@@ -28,7 +28,11 @@ def ranked_lines(text: str) -> list[tuple[int | None, str]]:
         pieces = [
             _CONTROL.sub("", piece[: 2 * LONGEST]).rstrip()[:LONGEST] for piece in line.split("\r")
         ]
-        kept = [piece for i, piece in enumerate(pieces) if piece and _is_news(piece, pieces, i)]
+        kept = [
+            piece
+            for i, piece in enumerate(pieces)
+            if piece and _is_news(piece, pieces, i) and not _is_prepared(piece)
+        ]
         lines += [_without_rank(piece) for piece in kept]
     return lines
 
@@ -42,23 +46,34 @@ def _without_rank(line: str) -> tuple[int | None, str]:
 
 def _is_news(piece: str, pieces: list[str], place: int) -> bool:
     """A bare progress bar counts only as the last one of its line; anything else always does."""
-    return not is_bar(piece) or place == len(pieces) - 1 or "{" in piece or not pieces[place + 1]
+    if place == len(pieces) - 1 or "{" in piece or not is_bar(piece):
+        return True
+    return not pieces[place + 1]
 
 
 _BAR = re.compile(
-    r"(?P<done>\d+)/(?P<total>\d+) \[(?P<time>[\d:]+)<[^,\]]*,\s*(?P<rate>[\d.]+|\?)\s*(?P<unit>it/s|s/it)"
+    r"(?P<done>\d+)/(?P<total>\d+) \[(?P<time>[\d:]+)<[^,\]]*,\s*(?P<rate>[\d.]+|\?)\s*(?P<unit>it/s|s/it|[\w ]{1,12}/s)"
 )
+_STEPS = {"it/s", "s/it"}
 
 
 def is_bar(line: str) -> bool:
     """Whether `line` draws a progress bar."""
-    return "it" in line and _BAR.search(line) is not None
+    return ("/s" in line or "s/it" in line) and _BAR.search(line) is not None
+
+
+def _is_prepared(line: str) -> bool:
+    """Whether `line` only tells that rows begin to be, or have been, gone through: no news of the training."""
+    if not line.endswith("/s]"):
+        return False
+    bar = _BAR.search(line)
+    return bar is not None and bar["unit"] not in _STEPS and bar["done"] in {"0", bar["total"]}
 
 
 def bar_figures(line: str) -> tuple[float, float, float | None] | None:
-    """Return (done, total, iterations a second) of a progress bar in `line`."""
+    """Return (done, total, iterations a second) of a progress bar that counts steps in `line`."""
     match = _BAR.search(line)
-    if match is None:
+    if match is None or match["unit"] not in _STEPS:
         return None
     rate = None if match["rate"] == "?" else float(match["rate"])
     if rate and match["unit"] == "s/it":

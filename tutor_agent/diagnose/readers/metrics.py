@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 
 from tutor_agent.diagnose.readers.lines import bar_figures
 from tutor_agent.diagnose.readers.names import CANONICAL, canonical
@@ -82,6 +83,8 @@ class MetricReader:
         self._step = 0.0
         self._own_steps = False
         self._bar: tuple[float, float, float | None] | None = None
+        self._rates: dict[float, Series] = {}
+        self._told: Counter[float] = Counter()
         self._seen: set[str] = set()
         self._table = TableReader()
         self._rank: int | None = None
@@ -127,6 +130,8 @@ class MetricReader:
         """Add the metrics that one line, or one entry of a history, holds together."""
         self._advance(found)
         epoch = found.get("epoch", math.nan)
+        if "loss" in found and self._bar is not None:
+            self._told[self._bar[1]] += 1
         for name, value in found.items():
             if name == "step":
                 continue
@@ -154,7 +159,15 @@ class MetricReader:
             return
         self._bar = bar
         if bar[2]:
-            self.series.setdefault("iterations_per_second", Series()).add(bar[2], bar[0])
+            self._rates.setdefault(bar[1], Series()).add(bar[2], bar[0])
+            self.series["iterations_per_second"] = self._rates[self._training_bar()]
+
+    def _training_bar(self) -> float:
+        """Return the length of the bar that losses come with, else of the one drawn most often.
+
+        Loading and evaluation draw bars too.
+        """
+        return max(self._rates, key=lambda total: (self._told[total], len(self._rates[total])))
 
     def _read_arrows(self, line: str) -> bool:
         """Read `general_acc 0.64 -> 0.41` as two points."""
