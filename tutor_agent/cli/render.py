@@ -314,7 +314,7 @@ def ledger_lines(run: RunView, language: Language) -> Iterator[str]:
     for number, text in enumerate(ledger_texts(run.trials)):
         yield row(Text.same("") if number else label, text.pick(language), language)
     if run.autopilot:
-        yield row(Text(en="autopilot", zh="自动修复"), run.autopilot.pick(language), language)
+        yield f"  {run.autopilot.pick(language)}"
 
 
 def better_by_lines(better_by: dict[str, str | None], language: Language) -> Iterator[str]:
