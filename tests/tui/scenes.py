@@ -27,7 +27,7 @@ from tutor_agent.core.findings import Finding, Fix
 from tutor_agent.core.forecast import Forecast, Range
 from tutor_agent.core.plan import DataChoice, LaunchChoice, ModelChoice, OptimChoice, Plan
 from tutor_agent.core.text import Text
-from tutor_agent.runs.folder import RunFolder, Status, create_run, write_status
+from tutor_agent.runs.folder import Lineage, RunFolder, Status, create_run, write_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -269,10 +269,15 @@ class PlanningTalk(ScriptedTalk):
 
 
 def make_run(
-    root: Path, plan: Plan = PLAN, *, state: State = "running", step: int = 0
+    root: Path,
+    plan: Plan = PLAN,
+    *,
+    state: State = "running",
+    step: int = 0,
+    parent: str | None = None,
 ) -> RunFolder:
     """Make a run folder as a supervisor would."""
-    folder = create_run(root, plan, {})
+    folder = create_run(root, plan, {}, lineage=Lineage(parent=parent))
     write_status(folder, Status(state=state, step=step, total_steps=1170))
     return folder
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.tui.driving import NARROW, WIDE, one, ready, say, text_of, until
 from tests.tui.scenes import BROKEN_PLAN, FINDING, EventLog, ScriptedTalk, make_run, used
 from tutor_agent.actions.fix import FixProposal
@@ -229,3 +231,45 @@ async def test_result_is_shown_once(make_app: MakeApp, tmp_path: Path) -> None:
         await until(pilot, lambda: app.main.is_narrow)
         await say(pilot, app, "and now")
         await until(pilot, lambda: len(app.main.query(ResultCard)) == 2)
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+async def test_app_follows_the_run_that_the_autopilot_started(
+    make_app: MakeApp, tmp_path: Path, *, chosen: bool
+) -> None:
+    run = make_run(tmp_path / "runs", BROKEN_PLAN)
+    log = EventLog(run)
+    log.start()
+    log.train(1, 30)
+    app = make_app("en")
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        if chosen:
+            app.deeds.submit(f"/runs {run.name}")
+        await until(pilot, lambda: "30 / 1,170" in text_of(app))
+        child = make_run(tmp_path / "runs", BROKEN_PLAN, parent=run.name)
+        EventLog(child).start()
+        run.add_finding(FINDING)
+        await until(pilot, lambda: list(app.main.query(DiagnosisCard)))
+        said = Text(en="the autopilot went on as support-bot-2", zh="自动修复以 support-bot-2 继续")
+        write_status(
+            run,
+            Status(
+                state="halted",
+                step=30,
+                total_steps=1170,
+                cause="lr-too-high",
+                repaired_by=child.name,
+                autopilot=said,
+            ),
+        )
+        await until(pilot, lambda: child.name in text_of(app))
+        talk = app.talker._talk
+        assert isinstance(talk, ScriptedTalk)
+        await until(pilot, lambda: len(talk.noticed) > 1)
+        told = [(n.happened, n.run) for n in talk.noticed]
+        assert told == [("finding", run.name), ("repaired", run.name)]
+        assert "went on as support-bot-2" in talk.noticed[1].text.en
+        app.deeds.submit(f"/runs {run.name}")
+        await until(pilot, lambda: list(app.main.query(DiagnosisCard)))
+        await until(pilot, lambda: f"{run.name} " in text_of(app))

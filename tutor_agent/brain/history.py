@@ -32,8 +32,8 @@ class NoticeEntry(Contract):
     """Tells entries apart."""
     run: str
     """Name of the run."""
-    happened: Literal["halted", "failed", "lost", "stopped", "completed", "finding"]
-    """What happened."""
+    happened: Literal["halted", "failed", "lost", "stopped", "completed", "finding", "repaired"]
+    """What happened; repaired: it came to a bad end and the autopilot has started its repair."""
     step: int | None = None
     """Optimizer steps done."""
     text: Text

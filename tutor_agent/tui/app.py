@@ -22,6 +22,7 @@ from tutor_agent.brain.sessions import new_session, open_session
 from tutor_agent.brain.tools.sheets import load_sheet
 from tutor_agent.core.errors import TutorError
 from tutor_agent.core.resources import state_dir
+from tutor_agent.diagnose.repair import main_finding
 from tutor_agent.runs.view import RunView
 from tutor_agent.tui.deeds import Deeds
 from tutor_agent.tui.guard import guarded_stderr
@@ -47,13 +48,17 @@ if TYPE_CHECKING:
     from tutor_agent.actions.fix import FixProposal
     from tutor_agent.brain.sessions import Session
     from tutor_agent.core.facts import Machine
-    from tutor_agent.core.findings import Finding
     from tutor_agent.core.text import Language
     from tutor_agent.tui.talking import Talk
     from tutor_agent.tui.watching import Snapshot
     from tutor_agent.tui.widgets.transcript import Transcript
 
 WATCH_SECONDS = 0.35
+
+
+def _trouble(view: RunView) -> tuple[object, ...]:
+    """Return what the card about a run depends on."""
+    return view.findings, view.state, view.story, view.repaired_by
 
 
 class TutorApp(App[None]):
@@ -270,20 +275,19 @@ class TutorApp(App[None]):
         view, before = snapshot.view, snapshot.before
         if view is None or not view.findings:
             return
-        same = before is not None and (before.findings, before.state) == (view.findings, view.state)
-        if same:
+        if before is not None and _trouble(before) == _trouble(view):
             return
         proposal = None if view.active else self._proposal(view)
-        self.call_from_thread(self._show_finding, view.findings[0], proposal)
+        finding = proposal.finding if proposal else main_finding(view.findings, view.cause)
+        if finding is not None:
+            show = self.main.panel.show_finding
+            self.call_from_thread(show, finding, proposal, view.story)
 
     def _proposal(self, view: RunView) -> FixProposal | None:
         try:
             return propose_fix(self.context, view.name)
         except TutorError:
             return None
-
-    def _show_finding(self, finding: Finding, proposal: FixProposal | None) -> None:
-        self.main.panel.show_finding(finding, proposal)
 
     @on(RunsPage.Wanted)
     def _runs_wanted(self, event: RunsPage.Wanted) -> None:

@@ -61,6 +61,8 @@ def _ending(view: RunView) -> NoticeEntry:
     happened, text = _ENDED[view.state]
     cause = view.cause or (view.findings[0].cause if view.findings else None)
     said = text.format(run=view.name, step=view.step)
+    if view.repaired_by is not None:
+        return _repaired(view, said)
     if view.reason is not None and happened in {"failed", "lost"}:
         said = Text(en=f"{said.en} {view.reason.en}.", zh=f"{said.zh}{view.reason.zh}。")
     return NoticeEntry(
@@ -69,4 +71,19 @@ def _ending(view: RunView) -> NoticeEntry:
         step=view.step,
         text=said,
         cause=cause if happened != "completed" else view.cause,
+    )
+
+
+def _repaired(view: RunView, ended: Text) -> NoticeEntry:
+    """The autopilot has gone on already: there is nothing to ask."""
+    done = view.autopilot or Text.same(str(view.repaired_by))
+    return NoticeEntry(
+        run=view.name,
+        happened="repaired",
+        step=view.step,
+        text=Text(
+            en=f"{ended.en} {done.en[:1].upper()}{done.en[1:].rstrip('.')}.",
+            zh=f"{ended.zh}{done.zh.rstrip('。')}。",
+        ),
+        cause=view.cause,
     )

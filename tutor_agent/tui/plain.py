@@ -12,7 +12,10 @@ from tutor_agent.brain.conversation import Conversation
 from tutor_agent.brain.sessions import new_session, open_session
 from tutor_agent.brain.talk import Progress, Said, Trouble, Used, Using, Verdict
 from tutor_agent.core.advice import Advice
+from tutor_agent.core.findings import Diagnosis
 from tutor_agent.tui.changes import change_words
+from tutor_agent.tui.paint import pad
+from tutor_agent.tui.widgets.diagnosis_card import diagnosis_rows
 from tutor_agent.tui.widgets.plan_card import plan_rows
 from tutor_agent.tui.wording import Words
 
@@ -28,6 +31,7 @@ _LEAVE = frozenset({"exit", "quit", "q", "/quit", "/exit", "退出"})
 _YES = frozenset({"y", "yes", "是", "好"})
 _ALWAYS = frozenset({"always", "总是"})
 _WIDTH = 100
+_LABELS = 11
 
 
 def run_plain(
@@ -86,7 +90,7 @@ class PlainFace:
             case Used(result=result, ok=ok):
                 self.write(f"{'✓' if ok else '✗'} {self.words.of(result.summary)}")
                 if ok:
-                    self._show_plan(result.view)
+                    self._show_view(result.view)
             case Trouble(text=text):
                 self.write(f"! {self.words.of(text)}")
             case _:
@@ -96,7 +100,7 @@ class PlainFace:
         self.write(f"? {self.words.of(approval.title)}")
         if approval.summary:
             self.write(f"  {self.words.of(approval.summary)}")
-        self._show_plan(approval.preview)
+        self._show_view(approval.preview)
         answer = (await self._read(self.words("plain.approve")) or "").strip().lower()
         if answer in _ALWAYS:
             return Verdict.always
@@ -105,13 +109,16 @@ class PlainFace:
         self.write(self.words("plain.denied"))
         return Verdict.no
 
-    def _show_plan(self, view: object) -> None:
+    def _show_view(self, view: object) -> None:
         if isinstance(view, Advice):
             for label, value in plan_rows(view, self.words, _WIDTH):
                 self.write(f"  {label}: {value.plain.replace('━', '').strip()}")
         elif isinstance(view, FixProposal):
             for change in change_words(view.before, view.after, self.words):
                 self.write(f"  {change.plain}")
+        elif isinstance(view, Diagnosis) and view.findings:
+            for label, value in diagnosis_rows(view, self.words):
+                self.write(f"  {pad(label, _LABELS)}{value.plain}")
 
     async def _read(self, prompt: str) -> str | None:
         self._end_line()

@@ -10,7 +10,7 @@ import psutil
 
 from tutor_agent.core.errors import TutorError
 from tutor_agent.probe.gpu import gpu_load
-from tutor_agent.runs.folder import is_run
+from tutor_agent.runs.folder import RunFolder, is_run
 from tutor_agent.runs.view import LiveRun
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Snapshot:
 
 
 class RunWatch:
-    """Follows the chosen run, else the newest one."""
+    """Follows the chosen run, else the newest one; where the autopilot repairs it, the repaired one."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -78,6 +78,7 @@ class RunWatch:
         except (TutorError, OSError):
             self._live = self._view = None
             return Snapshot(loads=self._loads)
+        self._follow_repair(before, self._view)
         return Snapshot(self._view, self._live.curves, before, self._loads)
 
     def _attach(self) -> None:
@@ -90,6 +91,12 @@ class RunWatch:
             except (TutorError, OSError):
                 self._live = self._view = None
 
+    def _follow_repair(self, before: RunView | None, now: RunView) -> None:
+        """Go on with the repaired run at the moment it is started; who comes back later sees what he chose."""
+        begun = before is not None and before.name == now.name and before.repaired_by is None
+        if begun and now.repaired_by is not None and self._chosen == now.name:
+            self._chosen = now.repaired_by
+
     def _wanted(self) -> Path | None:
         if self._chosen and is_run(self._root / self._chosen):
             return self._root / self._chosen
@@ -98,7 +105,15 @@ class RunWatch:
             if is_run(path):
                 created = (path / "plan.yaml").stat().st_mtime_ns
                 newest = max(newest or (created, path), (created, path))
-        return newest[1] if newest else None
+        return self._until_told(newest[1]) if newest else None
+
+    def _until_told(self, newest: Path) -> Path:
+        """Stay with a run until its end is written, though the autopilot has begun its repair already."""
+        now = self._view
+        if now is None or self._live is None or not now.active or newest.name == now.name:
+            return newest
+        parent = RunFolder(newest).load_lineage().parent
+        return self._live.folder.path if parent == now.name else newest
 
     def _measure(self) -> None:
         now = time.monotonic()

@@ -298,6 +298,13 @@ def test_memory_is_computed_not_quoted(workspace: Path) -> None:
     assert "GiB" in said
 
 
+def test_a_run_that_the_autopilot_repairs_is_told_and_nothing_is_asked(workspace: Path) -> None:
+    talk = Talker(workspace, _fakes())
+    said = talk.tell("repaired", Text(en="It went on.", zh="自动修复已接着训练。"), step=7)
+    assert talk.called == []
+    assert "It went on." in said
+
+
 def test_a_pasted_error_goes_to_diagnosis_before_anything_else(workspace: Path) -> None:
     talk = Talker(workspace, _fakes())
     said = talk.say("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB")

@@ -1,4 +1,4 @@
-"""What went wrong: evidence, verdict, and the way out."""
+"""What went wrong: how it came about, evidence, verdict, and the way out."""
 
 from __future__ import annotations
 
@@ -14,24 +14,49 @@ from tutor_agent.tui.widgets.card import Card
 from tutor_agent.tui.widgets.choices import Choice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tutor_agent.actions.fix import FixProposal
-    from tutor_agent.core.findings import Finding
+    from tutor_agent.core.findings import Diagnosis, Finding
+    from tutor_agent.core.text import Text
     from tutor_agent.tui.paint import Row
     from tutor_agent.tui.wording import Words
 
 _SEVERITY_STYLE = {"stop": "$trouble", "warn": "$caution", "hint": "$detail"}
-_MAX_EVIDENCE = 3
+_MAX_EVIDENCE, _BESIDE_STORY = 4, 2
+_MAX_AGAINST = 2
+_MAX_FIXES = 3
+_MAX_OTHERS = 2
 
 
 class DiagnosisCard(Card):
-    """One finding, with a proposal when the tutor can repair it."""
+    """One fault: that of a verdict with its rivals, or that of a run with a proposal to repair it."""
 
     trouble = True
 
-    def __init__(self, finding: Finding, proposal: FixProposal | None = None) -> None:
+    def __init__(
+        self,
+        finding: Finding,
+        proposal: FixProposal | None = None,
+        *,
+        diagnosis: Diagnosis | None = None,
+        story: tuple[Text, ...] = (),
+    ) -> None:
         self.finding = finding
         self.proposal = proposal
+        self.diagnosis = diagnosis
+        self.story = story
         super().__init__()
+
+    @classmethod
+    def of_verdict(cls, diagnosis: Diagnosis) -> DiagnosisCard:
+        """Make the card of a verdict that found a fault."""
+        return cls(diagnosis.findings[0], diagnosis=diagnosis, story=diagnosis.story)
+
+    @classmethod
+    def of_proposal(cls, proposal: FixProposal) -> DiagnosisCard:
+        """Make the card of a repair that can be agreed to."""
+        return cls(proposal.finding, proposal, story=proposal.story)
 
     def choices(self) -> tuple[Choice, ...]:
         """Apply the fix, look at its difference, leave it."""
@@ -53,31 +78,33 @@ class DiagnosisCard(Card):
         return words("diagnosis.rule", cause=self.finding.cause)
 
     def paint(self, words: Words, width: int) -> Content:
-        """Draw the fault, what speaks for it, and the way out."""
-        finding = self.finding
-        style = f"bold {_SEVERITY_STYLE[finding.severity]}"
-        head = [
-            Content.styled(p.plain, style) for p in wrap(Content(words.of(finding.title)), width)
+        """Draw the fault, how it came about, what speaks for and against it, and the way out."""
+        style = f"bold {_SEVERITY_STYLE[self.finding.severity]}"
+        head = wrap(Content(words.of(self.finding.title)), width)
+        rows = [
+            *self._came_about(words),
+            *finding_rows(self.finding, words, most=_BESIDE_STORY if self.story else _MAX_EVIDENCE),
+            *self._rivals(words),
+            *self._way_out(words),
         ]
-        evidence = [(_bare(words.of(text)), "$detail") for text in finding.evidence[:_MAX_EVIDENCE]]
-        rows: list[Row] = [(words("diagnosis.evidence"), dotted(evidence))] if evidence else []
-        rows += [
-            (words("diagnosis.against") if n == 0 else "", Content.styled(words.of(t), "$detail"))
-            for n, t in enumerate(finding.against[:1])
-        ]
-        rows.append((words("diagnosis.verdict"), confidence(finding.confidence, words)))
-        rows += self._way_out(words)
-        return lines(*head, hanging(rows, width))
+        return lines(
+            *(Content.styled(part.plain, style) for part in head),
+            hanging(rows, width),
+        )
+
+    def _came_about(self, words: Words) -> list[Row]:
+        told = [Content.styled(words.of(text), "$detail") for text in self.story]
+        return _labelled(words("diagnosis.story"), told)
+
+    def _rivals(self, words: Words) -> list[Row]:
+        return rival_rows(self.diagnosis, words) if self.diagnosis is not None else []
 
     def _way_out(self, words: Words) -> list[Row]:
-        label = words("diagnosis.fix")
         proposal = self.proposal
         if proposal is None:
-            fixes = [
-                Content.styled(words.of(fix.title), "$value") for fix in self.finding.fixes[:3]
-            ]
-            return [(label if n == 0 else "", fix) for n, fix in enumerate(fixes)]
-        rows: list[Row] = [(label, Content.styled(words.of(proposal.fix.title), "$value"))]
+            return fix_rows(self.finding, words)
+        title = words.of(proposal.fix.title)
+        rows: list[Row] = [(words("diagnosis.fix"), Content.styled(title, "$value"))]
         steps = change_words(proposal.before, proposal.after, words)
         if proposal.resume_from:
             name = PurePath(proposal.resume_from).name
@@ -85,8 +112,65 @@ class DiagnosisCard(Card):
         return [*rows, ("", dotted(steps))] if steps else rows
 
 
+def diagnosis_rows(diagnosis: Diagnosis, words: Words) -> list[Row]:
+    """Return the rows of a verdict that found a fault: for faces that draw no card."""
+    finding = diagnosis.findings[0]
+    told = [Content(words.of(text)) for text in diagnosis.story]
+    return [
+        *_labelled(words("diagnosis.story"), told),
+        *finding_rows(finding, words, most=_MAX_EVIDENCE),
+        *rival_rows(diagnosis, words),
+        *fix_rows(finding, words),
+    ]
+
+
+def finding_rows(finding: Finding, words: Words, *, most: int) -> list[Row]:
+    """Return what speaks for and against a fault, and how sure that makes."""
+    speaks = [_sign("+", "$healthy", words.of(text)) for text in finding.evidence[:most]]
+    doubts = [_sign("−", "$caution", words.of(text)) for text in finding.against[:_MAX_AGAINST]]
+    return [
+        *_labelled(words("diagnosis.evidence"), speaks),
+        *_labelled(words("diagnosis.against"), doubts),
+        (words("diagnosis.verdict"), confidence(finding.confidence, words)),
+    ]
+
+
+def rival_rows(diagnosis: Diagnosis, words: Words) -> list[Row]:
+    """Return what else it could be, and the question that settles it."""
+    others = [
+        line(
+            (_bare(words.of(finding.title)), "$detail"),
+            (f"  {figures.percent(finding.confidence)}", "$label"),
+        )
+        for finding in diagnosis.findings[1 : 1 + _MAX_OTHERS]
+    ]
+    rows = _labelled(words("diagnosis.rivals"), others)
+    if diagnosis.note is not None:
+        rows.append(
+            (words("diagnosis.settle"), Content.styled(words.of(diagnosis.note), "$detail"))
+        )
+    return rows
+
+
+def fix_rows(finding: Finding, words: Words) -> list[Row]:
+    """Return the first ways out."""
+    fixes = [
+        line((f"{number} ", "$primary"), (words.of(fix.title), "$value"))
+        for number, fix in enumerate(finding.fixes[:_MAX_FIXES], 1)
+    ]
+    return _labelled(words("diagnosis.fix"), fixes)
+
+
+def _labelled(label: str, values: Iterable[Content]) -> list[Row]:
+    return [(label if number == 0 else "", value) for number, value in enumerate(values)]
+
+
+def _sign(mark: str, style: str, sentence: str) -> Content:
+    return line((f"{mark} ", style), (_bare(sentence), "$detail"))
+
+
 def _bare(sentence: str) -> str:
-    """Return a sentence without its full stop: several stand in one row."""
+    """Return a sentence without its full stop: it stands in a row of its own."""
     return sentence.strip().rstrip("。.")
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tutor_agent.actions.fix import FixProposal
     from tutor_agent.core.facts import Machine
     from tutor_agent.core.findings import Finding
+    from tutor_agent.core.text import Text
     from tutor_agent.runs.curves import Curves
     from tutor_agent.runs.view import RunView
     from tutor_agent.tui.watching import Snapshot
@@ -157,13 +158,15 @@ class RunPanel(Vertical):
         if view.state == "completed" and not view.findings:
             self._show_result(snapshot)
 
-    def show_finding(self, finding: Finding, proposal: FixProposal | None) -> None:
+    def show_finding(
+        self, finding: Finding, proposal: FixProposal | None, story: tuple[Text, ...] = ()
+    ) -> None:
         """Show what went wrong, in place of what was shown before."""
-        key = (self._run, finding.cause, proposal is not None)
+        key = (self._run, finding.cause, proposal is not None, bool(story))
         if key != self._shown:
             self._clear_cards()
             self._shown = key
-            self._put(DiagnosisCard(finding, proposal))
+            self._put(DiagnosisCard(finding, proposal, story=story))
 
     def _show_result(self, snapshot: Snapshot) -> None:
         view = snapshot.view

@@ -22,8 +22,6 @@ from tutor_agent.tui.widgets.runs_table import RunsTable
 if TYPE_CHECKING:
     from textual.widget import Widget
 
-_MAX_FINDINGS = 2
-
 
 def widgets_for(view: object) -> list[Widget]:
     """Return the widgets that draw `view`; none when its summary says it all."""
@@ -31,9 +29,9 @@ def widgets_for(view: object) -> list[Widget]:
         case Advice():
             return [PlanCard(view)]
         case FixProposal():
-            return [DiagnosisCard(view.finding, view)]
-        case Diagnosis():
-            return [DiagnosisCard(finding) for finding in view.findings[:_MAX_FINDINGS]]
+            return [DiagnosisCard.of_proposal(view)]
+        case Diagnosis() if view.findings:
+            return [DiagnosisCard.of_verdict(view)]
         case RunView() if view.held_out_after is not None:
             return [ResultCard(view)]
         case Machine() | ModelFacts() | DataFacts():

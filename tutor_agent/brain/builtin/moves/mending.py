@@ -122,6 +122,8 @@ def speak_up(scene: Scene) -> Decision:
     notice = scene.turn.opening
     if not isinstance(notice, NoticeEntry):
         return scene.end()
+    if notice.happened == "repaired":
+        return scene.end(notice.text, _REPAIRED)
     if notice.happened == "completed":
         return result(scene)
     if notice.happened == "stopped" or (notice.happened == "failed" and notice.cause is None):
@@ -155,11 +157,13 @@ def diagnosis(scene: Scene, data: dict[str, Any]) -> list[Text | str | None]:
     if not findings:
         return [_UNKNOWN, note]
     first, rest = findings[0], findings[1:3]
+    if not scene.once:
+        return _in_short(first, rest)
     fixes = [fix["title"] for fix in first.get("fixes", ())]
-    others = [f"{f['title']} ({round(f['confidence'] * 100)} %)" for f in rest]
+    others = [f"{f['title']} ({round(f['confidence'] * 100)}%)" for f in rest]
     sure = round(first["confidence"] * 100)
     return [
-        f"**{first['title']}** ({sure} %, `{first['cause']}`)",
+        f"**{first['title']}** ({sure}%, `{first['cause']}`)",
         bullets(first.get("evidence") or []),
         scene.say(_AGAINST, bullets(first["against"])) if first.get("against") else None,
         scene.say(_STORY, bullets(data["story"])) if data.get("story") else None,
@@ -169,6 +173,28 @@ def diagnosis(scene: Scene, data: dict[str, Any]) -> list[Text | str | None]:
     ]
 
 
+def _in_short(first: dict[str, Any], rest: list[dict[str, Any]]) -> list[Text | str | None]:
+    """Say the fault and the first thing to do: evidence and all ways out stand beside the words."""
+    fixes = [str(fix["title"]).rstrip("。.") for fix in first.get("fixes", ())]
+    title, sure = str(first["title"]).rstrip("。."), round(first["confidence"] * 100)
+    said = _LIKELIEST.format(title=title, sure=sure, cause=first["cause"])
+    open_yet = bool(rest) and first["confidence"] < _SETTLED
+    return [
+        said,
+        _TRY_FIRST.format(fix=fixes[0]) if fixes else None,
+        _NOT_SETTLED if open_yet else None,
+    ]
+
+
+_SETTLED = 0.75
+_LIKELIEST = Text(
+    en="**{title}** ({sure}% sure, `{cause}`).", zh="**{title}**（把握 {sure}%，`{cause}`）。"
+)
+_TRY_FIRST = Text(en="The first thing to try: {fix}.", zh="先试这个：{fix}。")
+_NOT_SETTLED = Text(
+    en="It is not settled yet: the diagnosis names what else it could be and what tells them apart.",
+    zh="还不能完全确定：诊断里列出了另外的可能，以及怎样区分。",
+)
 _HEALTHY = Text(en="Nothing is wrong here.", zh="这里没有问题。")
 _UNKNOWN = Text(
     en="I recognise no known fault in this. A few more lines of the log, before the error, would help.",
