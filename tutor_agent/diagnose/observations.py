@@ -48,6 +48,8 @@ class Observations:
     """Where the log ends: load, train, evaluate, save."""
     plan: Plan | None = None
     """The plan, for our own runs."""
+    finished: bool = False
+    """Whether the tool said that training is over."""
 
     def metric(self, name: str) -> Series:
         """Return a metric, empty when it was never logged."""

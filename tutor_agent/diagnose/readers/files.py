@@ -12,6 +12,7 @@ from tutor_agent.core.plan import Plan
 from tutor_agent.diagnose.observations import Observations
 from tutor_agent.diagnose.readers import tensorboard
 from tutor_agent.diagnose.readers.events import read_run_events
+from tutor_agent.diagnose.readers.folders import EVENTS, METRICS, STATE, runs_in
 from tutor_agent.diagnose.readers.lines import clean_lines, ranked_lines
 from tutor_agent.diagnose.readers.metrics import MetricReader
 from tutor_agent.diagnose.readers.names import canonical
@@ -21,14 +22,13 @@ from tutor_agent.diagnose.readers.stream import text_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tutor_agent.diagnose.readers.folders import RunFiles
+
 _KEPT_LINES = 4000
+_END = 60
 _FLAT_OBJECT = re.compile(r"\{[^{}]{1,4000}\}")
-_CANDIDATES = (
-    "events.jsonl",
-    "trainer_log.jsonl",
-    "trainer_state.json",
-    "logging.jsonl",
-    "train.log",
+_ENDED = re.compile(
+    r"train_runtime['\"]?\s*[:=]|Training (?:completed|finished|complete)\b|End time of running|训练(?:已?完成|结束)"
 )
 
 
@@ -78,32 +78,48 @@ def _read_tensorboard(paths: list[Path]) -> Observations:
 
 
 def _read_folder(folder: Path) -> Observations:
-    logs = sorted(folder.glob("*.log")) + sorted(folder.glob("logs/attempt-*/*.log"))
-    found = [folder / name for name in _CANDIDATES if (folder / name).is_file()]
-    states = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda p: p.stat().st_mtime)
-    sources = found[:1] or states[-1:]
-    boards = sorted(folder.rglob(tensorboard.PATTERN), key=lambda p: p.stat().st_mtime)
-    if not sources and not logs and not boards:
+    """Read the newest run of a folder: its metrics from whatever tells most of them, and its logs."""
+    runs = runs_in(folder)
+    if not runs:
         raise NotFoundError(
-            f"The folder {str(folder)!r} holds no log: looked for {', '.join(_CANDIDATES)}, *.log, event files of TensorBoard. "
-            "Give the log file itself.",
-            f"文件夹 {str(folder)!r} 里没有日志（找过 {'、'.join(_CANDIDATES)}、*.log、TensorBoard 事件文件）。请直接给出日志文件。",
+            f"The folder {str(folder)!r} holds no log: looked for {', '.join((*METRICS, STATE))}, *.log, *.out, *.err, event "
+            "files of TensorBoard. Give the log file itself.",
+            f"文件夹 {str(folder)!r} 里没有日志（找过 {'、'.join((*METRICS, STATE))}、*.log、*.out、*.err、TensorBoard 事件文件）。"
+            "请直接给出日志文件。",
         )
-    seen = read_text(text_of(sources[0])) if sources else Observations()
-    plan = folder / "plan.yaml"
-    if sources and sources[0].name == "events.jsonl" and plan.is_file():
-        lines = clean_lines(text_of(sources[0]))
-        events = [event for event in map(parse_event, _json_lines(lines)) if event is not None]
-        seen = read_run_events(events, Plan.load(plan))
-    for log in logs[-16:]:
-        seen = _merged(seen, read_text(text_of(log)))
-    return _merged(seen, _read_tensorboard(boards)) if boards and not seen.series else seen
+    return read_run(runs[0])
+
+
+def read_run(run: RunFiles) -> Observations:
+    """Read everything that one run has written.
+
+    Raises:
+        UnreadableError: A file cannot be opened.
+    """
+    seen = Observations()
+    for source in run.metrics:
+        seen = _read_metrics(source)
+    for path in [*run.states[-1:], *run.logs]:
+        seen = _merged(seen, read_text(text_of(path)))
+    return _merged(seen, _read_tensorboard(run.boards)) if run.boards else seen
+
+
+def _read_metrics(source: Path) -> Observations:
+    plan = source.with_name("plan.yaml")
+    if source.name != EVENTS or not plan.is_file():
+        return read_text(text_of(source))
+    events = [e for e in map(parse_event, _json_lines(clean_lines(text_of(source)))) if e]
+    return read_run_events(events, Plan.load(plan))
 
 
 def _merged(seen: Observations, other: Observations) -> Observations:
+    """Join what two files tell of one run; a metric is taken from the file that holds most points of it."""
     for name, series in other.series.items():
-        seen.series.setdefault(name, series)
+        if len(series) > len(seen.metric(name)):
+            seen.series[name] = series
     seen.config = {**other.config, **seen.config}
+    seen.metric_lines = max(seen.metric_lines, other.metric_lines)
+    seen.finished = seen.finished or other.finished
     return _with_lines(seen, [*seen.lines, *other.lines])
 
 
@@ -113,6 +129,7 @@ def _with_lines(seen: Observations, lines: list[str]) -> Observations:
     seen.config = {**flags_in(kept), **seen.config}
     seen.versions = {**versions_in(kept), **seen.versions}
     seen.phase = phase_of(seen.lines) or seen.phase
+    seen.finished = seen.finished or any(_ENDED.search(line) for line in kept[-_END:])
     return seen
 
 
@@ -129,10 +146,25 @@ def _trainer_state(words: str) -> Observations | None:
     if '"log_history"' not in words:
         return None
     reader = MetricReader()
+    finished = False
     for entry in _history(words):
-        if "train_runtime" not in entry:
+        if "train_runtime" in entry:
+            finished = True
+        else:
             reader.add_point(_entry_metrics(entry))
-    return Observations(series=reader.series, phase="train", metric_lines=len(reader.series))
+    return Observations(
+        series=reader.series,
+        phase="train",
+        metric_lines=len(reader.series),
+        finished=finished or _at_its_end(words),
+    )
+
+
+def _at_its_end(words: str) -> bool:
+    """Whether a state was saved at the last step."""
+    found = {key: re.search(rf'"{key}": (\d+)', words) for key in ("global_step", "max_steps")}
+    done, asked = (int(match[1]) if match else 0 for match in found.values())
+    return done >= asked > 0
 
 
 def _history(words: str) -> list[dict[str, Any]]:
