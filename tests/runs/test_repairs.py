@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.runs.mending import checkpoint, ended, finding, fix
+from tests.runs.mending import checkpoint, ended, finding, fix, install_counting_skill
 from tutor_agent.actions.context import Context
 from tutor_agent.actions.fix import propose_fix
 from tutor_agent.cli.commands import run as command
 from tutor_agent.core.errors import NotFoundError, NotPossibleError
+from tutor_agent.core.job import Job
 from tutor_agent.runs.autopilot import MOST_REPAIRS, Deed, decide, repair_by_itself
+from tutor_agent.runs.launch import local
+from tutor_agent.runs.launch.record import Launch
 from tutor_agent.runs.report import ledger_texts, repair_verdict, write_report
 from tutor_agent.runs.view import read_run
 
@@ -81,8 +84,8 @@ def test_a_repair_that_failed_is_not_offered_again_by_its_parent(
 ) -> None:
     first = ended(context.runs, at_rate(plan, 1e-2), finding())
     line = {"parent": first.name, "fix": "usual"}
-    ended(context.runs, at_rate(plan, 1e-5), None, **line, state="completed", fault_gone=True)
-    assert propose_fix(context, first.name).fix.id == "usual"
+    ended(context.runs, at_rate(plan, 1e-5), None, **line, state="stopped")
+    assert propose_fix(context, first.name).fix.id == "usual", "it was not tried to its end"
     ended(context.runs, at_rate(plan, 1e-5), finding(), **line, fault_gone=False)
     assert propose_fix(context, first.name).fix.id == "lower"
 
@@ -143,6 +146,18 @@ def test_what_cannot_be_repaired_now_is_refused(context: Context, plan: Plan) ->
     child = ended(context.runs, at_rate(plan, 1e-5), None, **line, state="running")
     with pytest.raises(NotPossibleError, match=f"{child.name}.* is under way"):
         propose_fix(context, folder.name)
+
+
+def test_a_run_that_was_repaired_is_not_repaired_again_unless_a_fix_is_named(
+    context: Context, plan: Plan
+) -> None:
+    folder = ended(context.runs, at_rate(plan, 1e-2), finding())
+    line = {"parent": folder.name, "fix": "usual"}
+    done = {"state": "completed", "fault_gone": True}
+    child = ended(context.runs, at_rate(plan, 1e-5), None, **line, **done)
+    with pytest.raises(NotPossibleError, match=f"repaired already: in '{child.name}'"):
+        propose_fix(context, folder.name)
+    assert propose_fix(context, folder.name, fix_id="lower").fix.id == "lower"
 
 
 def test_the_ledger_tells_the_whole_line_in_both_languages(context: Context, plan: Plan) -> None:
@@ -256,6 +271,25 @@ def test_the_autopilot_makes_three_repairs_along_a_line(context: Context, plan: 
     assert isinstance(last, Deed)
     assert f"has made {MOST_REPAIRS} repairs" in last.text.en
     assert propose_fix(context, folder.name).fix.id == "f6", "a person may go on"
+
+
+def test_a_stop_that_comes_while_the_repair_starts_is_passed_on(
+    context: Context, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_counting_skill()
+    counting = bounded(plan).model_copy(update={"skill": "counting", "params": {"ceiling": 1.0}})
+    folder = ended(context.runs, counting, finding())
+    Launch(attempt=0, job=Job(script="x"), model="m", argv=()).save(folder)
+
+    def start(child: RunFolder, *_: object, **__: object) -> None:
+        folder.stop_marker.touch()
+        assert child.load_lineage().by == "autopilot"
+
+    monkeypatch.setattr(local, "start", start)
+    deed = repair_by_itself(folder, "halted", "lr_too_high")
+    assert deed is not None
+    assert deed.child is not None
+    assert (context.runs / deed.child / "STOP").exists()
 
 
 def test_a_repair_that_cannot_start_is_said_and_hurts_nobody(context: Context, plan: Plan) -> None:

@@ -36,12 +36,12 @@ def propose_fix(
     """Choose the next fix for what is wrong with a run: what was tried along its line is not proposed again.
 
     Raises:
-        NotPossibleError: Nothing is wrong, a repair is under way, or only the person can mend it.
+        NotPossibleError: Nothing is wrong, a repair is under way or has worked, or only the person can mend it.
         NotFoundError: The finding has no fix called `fix_id`.
     """
     view = show_run(context, run)
     folder = RunFolder(Path(view.path))
-    _refuse_while_repaired(view)
+    _refuse_if_repaired(view, fix_id)
     findings = view.findings or diagnose_run(context, view.name).findings
     finding = _finding(view, findings, cause)
     if fix_id is not None:
@@ -63,16 +63,25 @@ def apply_fix(
     return start_run(context, proposal.after, proposal.reasons(old), report, lineage)
 
 
-def _refuse_while_repaired(view: RunView) -> None:
-    working = next((t for t in view.trials if t.parent == view.name and t.state in ACTIVE), None)
-    if working is None:
-        return
-    raise NotPossibleError(
-        f"{view.name!r} is being repaired already: {working.run!r} is under way ({working.fix}). Look at it with "
-        f"tutor show {working.run}, or end it with tutor stop {working.run}.",
-        f"{view.name!r} 已经在修复：{working.run!r} 正在运行（{working.fix}）。可用 tutor show {working.run} 查看，"
-        f"或用 tutor stop {working.run} 结束它。",
-    )
+def _refuse_if_repaired(view: RunView, fix_id: str | None) -> None:
+    """Refuse a second repair beside one that is under way, and after one that worked unless a fix is named."""
+    made = [trial for trial in view.trials if trial.parent == view.name]
+    working = next((t for t in made if t.state in ACTIVE), None)
+    if working is not None:
+        raise NotPossibleError(
+            f"{view.name!r} is being repaired already: {working.run!r} is under way ({working.fix}). Look at it with "
+            f"tutor show {working.run}, or end it with tutor stop {working.run}.",
+            f"{view.name!r} 已经在修复：{working.run!r} 正在运行（{working.fix}）。可用 tutor show {working.run} 查看，"
+            f"或用 tutor stop {working.run} 结束它。",
+        )
+    worked = next((t for t in made if t.outcome == "gone"), None)
+    if worked is not None and fix_id is None:
+        raise NotPossibleError(
+            f"{view.name!r} is repaired already: in {worked.run!r} ({worked.fix}) the fault is gone. Look at it with "
+            f"tutor show {worked.run}, or name another fix with --fix.",
+            f"{view.name!r} 已经修复：在 {worked.run!r}（{worked.fix}）里故障已消除。可用 tutor show {worked.run} 查看，"
+            "或用 --fix 指定另一种修复。",
+        )
 
 
 def _finding(view: RunView, findings: Sequence[Finding], cause: str | None) -> Finding:

@@ -13,7 +13,15 @@ from tutor_agent.core.findings import Finding, Fix
 from tutor_agent.core.text import Text
 from tutor_agent.diagnose.rank import diagnose
 from tutor_agent.diagnose.readers import read_run_events, read_text
-from tutor_agent.diagnose.repair import best_fix, is_gone, repaired
+from tutor_agent.diagnose.repair import (
+    History,
+    Verification,
+    best_fix,
+    is_gone,
+    main_finding,
+    next_fix,
+    repaired,
+)
 
 
 def fix(path: str, value: Any, safety: Any = "safe", op: Any = "set") -> Fix:
@@ -145,3 +153,81 @@ def test_overfitting_is_gone_when_evaluations_do_not_rise() -> None:
     assert is_gone(found, Script(1).evaluations([1.5, 1.4, 1.35, 1.33])) is True
     assert is_gone(found, Script(1).evaluations([1.3, 1.4, 1.5, 1.6])) is False
     assert is_gone(found, Script(1).evaluations([1.5, 1.4])) is None
+
+
+def watched(found: Finding, events: Any) -> Verification:
+    verification = Verification(found)
+    for event in events:
+        verification.feed(event)
+    return verification
+
+
+def test_how_long_a_repair_has_held() -> None:
+    script = Script()
+    begun = watched(finding(step=90), script.steps([2.0, 1.9, 1.8], first=41))
+    assert (begun.held, begun.gone()) == (3, None)
+    for event in script.steps([1.7] * 53, first=44):
+        begun.feed(event)
+    assert (begun.held, begun.gone()) == (56, True)
+    begun.notice(finding("no_grad_clipping"))
+    for event in script.steps([9.0, 9.0], first=97):
+        begun.feed(event)
+    assert (begun.held, begun.gone()) == (56, False), "the same look: the fault is back"
+
+
+def test_a_hint_and_another_fault_do_not_bring_the_fault_back() -> None:
+    going = watched(finding(), Script().steps([2.0] * 30))
+    spike = finding("loss_spike_instability").model_copy(update={"severity": "hint"})
+    going.notice(spike, finding("overfitting"))
+    assert going.gone() is True
+
+
+@pytest.mark.parametrize(
+    ("cause", "gone"),
+    [("oom_long_batch", False), ("disk_full", None), (None, None)],
+)
+def test_a_failure_for_another_reason_proves_nothing(cause: str | None, gone: bool | None) -> None:
+    script = Script()
+    events = [*script.steps([2.0, 1.9]), script.event("run_ended", 2, state="failed")]
+    verification = watched(finding("oom_model_states", step=2), events)
+    if cause is not None:
+        verification.notice(finding(cause))
+    assert verification.gone(examined=True) is gone
+
+
+def test_a_failure_well_past_the_fault_does_not_undo_the_repair() -> None:
+    script = Script()
+    events = [*script.steps([2.0] * 30), script.event("run_ended", 30, state="failed")]
+    verification = watched(finding(step=3), events)
+    verification.notice(finding("disk_full"))
+    assert verification.gone(examined=True) is True
+
+
+def test_a_resumed_attempt_begins_its_own_proof() -> None:
+    first = watched(finding(step=90), Script(0).steps([2.0] * 30))
+    assert first.held == 30
+    for event in Script(1).steps([2.0, 1.9], first=28):
+        first.feed(event)
+    assert (first.held, first.gone()) == (2, None)
+
+
+def test_a_fix_that_breaks_its_promise_or_does_nothing_is_passed_over() -> None:
+    ladder = (
+        fix("optim.micro_batch", 2),
+        fix("optim.learning_rate", PLAN.optim.learning_rate),
+        fix("optim.learning_rate", 1e-5).model_copy(update={"id": "lower"}),
+    )
+    found = finding().model_copy(update={"fixes": ladder})
+    chosen = next_fix(found, {"safe", "ask"}, PLAN)
+    assert chosen is not None
+    assert chosen.id == "lower"
+    tried = History(tried=(("no_grad_clipping", "lower"),))
+    assert next_fix(found, {"safe", "ask"}, PLAN, tried) is None
+
+
+def test_the_gravest_finding_is_the_one_to_repair() -> None:
+    light = finding("overfitting").model_copy(update={"severity": "warn"})
+    assert main_finding([light, finding()]) == finding()
+    assert main_finding([finding(), light], "overfitting") == light
+    assert main_finding([finding(), light], "gone") == finding()
+    assert main_finding([]) is None
