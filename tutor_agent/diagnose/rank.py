@@ -16,6 +16,7 @@ from tutor_agent.core.changes import Entry, PlanChange
 from tutor_agent.core.findings import Diagnosis, Finding, Fix
 from tutor_agent.core.redact import redact
 from tutor_agent.core.text import Text, detect_language
+from tutor_agent.diagnose.evidence import distinct
 from tutor_agent.diagnose.faults import load_faults
 from tutor_agent.diagnose.readers import read_text
 from tutor_agent.diagnose.readers.settings import flatten
@@ -171,7 +172,7 @@ def finding_of(candidate: Candidate, scene: Scene) -> Finding:
         title=fault.title,
         severity=fault.severity,
         confidence=round(candidate.confidence, 3),
-        evidence=tuple(dict.fromkeys(_clean(one.evidence) for one in candidate.held)),
+        evidence=distinct(_clean(one.evidence) for one in candidate.held),
         against=tuple(_clean(one.evidence) for one in candidate.against),
         fixes=tuple(fix for c in fault.fixes if (fix := fix_of(c, scene, values)) is not None),
         step=None if math.isnan(step) else int(step),

@@ -20,6 +20,7 @@ from tutor_agent.diagnose.detectors import (
     EvaluationDetector,
     SpikeDetector,
 )
+from tutor_agent.diagnose.evidence import distinct
 from tutor_agent.diagnose.faults import find_fault
 from tutor_agent.diagnose.known import dtype_of
 from tutor_agent.diagnose.rank import candidates, finding_of, fix_of
@@ -246,7 +247,7 @@ class Watch:
                 "severity": severity,
                 "step": event.step,
                 "confidence": confidence,
-                "evidence": (evidence, *found.evidence),
+                "evidence": distinct((evidence, *found.evidence)),
             }
         )
 

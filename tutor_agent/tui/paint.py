@@ -100,11 +100,14 @@ def wrap(words: Content, width: int) -> list[Content]:
     return out or [Content("")]
 
 
-def hanging(rows: Iterable[Row], width: int, *, indent: int = 0) -> Content:
+def hanging(
+    rows: Iterable[Row], width: int, *, indent: int = 0, column: int | None = None
+) -> Content:
     """Lay out label and value pairs; a value that wraps stays in its own column."""
     pairs = list(rows)
-    column = max((cell_len(label) for label, _ in pairs), default=0)
-    column = column + 2 if column else 0
+    if column is None:
+        longest = max((cell_len(label) for label, _ in pairs), default=0)
+        column = longest + 2 if longest else 0
     room = max(8, width - column - indent)
     out: list[Content] = []
     for label, value in pairs:
@@ -112,6 +115,13 @@ def hanging(rows: Iterable[Row], width: int, *, indent: int = 0) -> Content:
             head = pad(label if number == 0 else "", column)
             out.append(line(" " * indent, (head, "$label"), piece.rstrip()))
     return lines(*out)
+
+
+def marked(mark: tuple[str, str], words: Content, width: int) -> Content:
+    """Lay out `words` behind a sign; what wraps stays behind it."""
+    column = cell_len(mark[0]) + 1
+    first, *rest = wrap(words, max(8, width - column))
+    return lines(line(mark, " ", first), *(line(" " * column, part) for part in rest))
 
 
 def dotted(parts: Iterable[str | Content | tuple[str, str]]) -> Content:

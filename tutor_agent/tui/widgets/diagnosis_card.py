@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from tutor_agent.tui import figures
 from tutor_agent.tui.changes import change_words
-from tutor_agent.tui.paint import dotted, hanging, line, lines, wrap
+from tutor_agent.tui.paint import dotted, hanging, line, lines, marked, wrap
 from tutor_agent.tui.widgets.card import Card
 from tutor_agent.tui.widgets.choices import Choice
 
@@ -27,6 +28,8 @@ _MAX_EVIDENCE, _BESIDE_STORY = 4, 2
 _MAX_AGAINST = 2
 _MAX_FIXES = 3
 _MAX_OTHERS = 2
+_UNBROKEN = 10_000
+_LABELS = ("story", "evidence", "against", "verdict", "rivals", "settle", "fix")
 
 
 class DiagnosisCard(Card):
@@ -81,15 +84,17 @@ class DiagnosisCard(Card):
         """Draw the fault, how it came about, what speaks for and against it, and the way out."""
         style = f"bold {_SEVERITY_STYLE[self.finding.severity]}"
         head = wrap(Content(words.of(self.finding.title)), width)
+        room = width - _column(words)
+        most = _BESIDE_STORY if self.story else _MAX_EVIDENCE
         rows = [
             *self._came_about(words),
-            *finding_rows(self.finding, words, most=_BESIDE_STORY if self.story else _MAX_EVIDENCE),
+            *finding_rows(self.finding, words, room, most=most),
             *self._rivals(words),
-            *self._way_out(words),
+            *self._way_out(words, room),
         ]
         return lines(
             *(Content.styled(part.plain, style) for part in head),
-            hanging(rows, width),
+            hanging(rows, width, column=_column(words)),
         )
 
     def _came_about(self, words: Words) -> list[Row]:
@@ -99,10 +104,10 @@ class DiagnosisCard(Card):
     def _rivals(self, words: Words) -> list[Row]:
         return rival_rows(self.diagnosis, words) if self.diagnosis is not None else []
 
-    def _way_out(self, words: Words) -> list[Row]:
+    def _way_out(self, words: Words, room: int) -> list[Row]:
         proposal = self.proposal
         if proposal is None:
-            return fix_rows(self.finding, words)
+            return fix_rows(self.finding, words, room)
         title = words.of(proposal.fix.title)
         rows: list[Row] = [(words("diagnosis.fix"), Content.styled(title, "$value"))]
         steps = change_words(proposal.before, proposal.after, words)
@@ -114,20 +119,25 @@ class DiagnosisCard(Card):
 
 def diagnosis_rows(diagnosis: Diagnosis, words: Words) -> list[Row]:
     """Return the rows of a verdict that found a fault: for faces that draw no card."""
-    finding = diagnosis.findings[0]
+    finding, room = diagnosis.findings[0], _UNBROKEN
     told = [Content(words.of(text)) for text in diagnosis.story]
     return [
         *_labelled(words("diagnosis.story"), told),
-        *finding_rows(finding, words, most=_MAX_EVIDENCE),
+        *finding_rows(finding, words, room, most=_MAX_EVIDENCE),
         *rival_rows(diagnosis, words),
-        *fix_rows(finding, words),
+        *fix_rows(finding, words, room),
     ]
 
 
-def finding_rows(finding: Finding, words: Words, *, most: int) -> list[Row]:
+def finding_rows(finding: Finding, words: Words, room: int, *, most: int) -> list[Row]:
     """Return what speaks for and against a fault, and how sure that makes."""
-    speaks = [_sign("+", "$healthy", words.of(text)) for text in finding.evidence[:most]]
-    doubts = [_sign("−", "$caution", words.of(text)) for text in finding.against[:_MAX_AGAINST]]
+    speaks = [
+        marked(("+", "$healthy"), _detail(words.of(text)), room) for text in finding.evidence[:most]
+    ]
+    doubts = [
+        marked(("−", "$caution"), _detail(words.of(text)), room)
+        for text in finding.against[:_MAX_AGAINST]
+    ]
     return [
         *_labelled(words("diagnosis.evidence"), speaks),
         *_labelled(words("diagnosis.against"), doubts),
@@ -152,10 +162,10 @@ def rival_rows(diagnosis: Diagnosis, words: Words) -> list[Row]:
     return rows
 
 
-def fix_rows(finding: Finding, words: Words) -> list[Row]:
+def fix_rows(finding: Finding, words: Words, room: int) -> list[Row]:
     """Return the first ways out."""
     fixes = [
-        line((f"{number} ", "$primary"), (words.of(fix.title), "$value"))
+        marked((str(number), "$primary"), Content.styled(words.of(fix.title), "$value"), room)
         for number, fix in enumerate(finding.fixes[:_MAX_FIXES], 1)
     ]
     return _labelled(words("diagnosis.fix"), fixes)
@@ -165,8 +175,13 @@ def _labelled(label: str, values: Iterable[Content]) -> list[Row]:
     return [(label if number == 0 else "", value) for number, value in enumerate(values)]
 
 
-def _sign(mark: str, style: str, sentence: str) -> Content:
-    return line((f"{mark} ", style), (_bare(sentence), "$detail"))
+def _column(words: Words) -> int:
+    """Return the width of the labels with the gap behind them, whichever of them stand there."""
+    return 2 + max(cell_len(words(f"diagnosis.{label}")) for label in _LABELS)
+
+
+def _detail(sentence: str) -> Content:
+    return Content.styled(_bare(sentence), "$detail")
 
 
 def _bare(sentence: str) -> str:

@@ -12,6 +12,7 @@ from tutor_agent.runs.measures import beside_the_loss
 from tutor_agent.tui import figures
 from tutor_agent.tui.paint import Part, hanging, line, lines, wrap
 from tutor_agent.tui.widgets.card import Card
+from tutor_agent.tui.widgets.repairs import repair_lines
 
 if TYPE_CHECKING:
     from tutor_agent.runs.view import RunView, SamplePair
@@ -42,8 +43,10 @@ class ResultCard(Card):
         return self.view.name
 
     def paint(self, words: Words, width: int) -> Content:
-        """Draw figures, then samples."""
+        """Draw figures, the line of repairs, then samples."""
         parts = [hanging(result_rows(self.view, words), width)]
+        if self.view.trials:
+            parts += [Content(""), repair_lines(self.view, words, width)]
         for pair in self.view.samples[: self._samples]:
             parts += [Content(""), *_sample(pair, words, width)]
         return lines(*parts)

@@ -14,6 +14,7 @@ from tutor_agent.tui.widgets.facts_view import machine_rows
 from tutor_agent.tui.widgets.loads import LoadBars
 from tutor_agent.tui.widgets.loss_chart import LossChart
 from tutor_agent.tui.widgets.piece import Piece
+from tutor_agent.tui.widgets.repairs import Repairs
 from tutor_agent.tui.widgets.result_card import ResultCard
 from tutor_agent.tui.widgets.run_header import RunHeader
 from tutor_agent.tui.widgets.tiles import Tiles
@@ -111,6 +112,7 @@ class RunPanel(Vertical):
             yield Legend()
             yield LossChart()
             yield Tiles()
+            yield Repairs()
             yield LoadBars()
             yield VerticalScroll(id="run-cards", can_focus=False)
 
@@ -153,6 +155,7 @@ class RunPanel(Vertical):
         legend.fault = chart.series.has_fault
         legend.waiting = _waiting(view, curves)
         self.query_one(Tiles).show(view, curves)
+        self.query_one(Repairs).show(view)
         self.query_one(LoadBars).show(snapshot.loads)
         self.query_one(LoadBars).display = view.active or not (view.findings or view.samples)
         if view.state == "completed" and not view.findings:
