@@ -68,7 +68,7 @@ _HOLDS = Text(
 )
 _SO_FAR = Text(
     en="The repair has held for {held} steps so far; it is too early to say that the fault of {parent} is gone.",
-    zh="修复至今坚持了 {held} 步；现在断定 {parent} 的故障已消除还为时过早。",
+    zh="修复至今坚持了 {held} 步；{parent} 的故障是否已消除，还要再看。",
 )
 _LEDGER = Text(en="Repairs that were tried", zh="修复记录")
 _TRIAL = Text(
