@@ -194,19 +194,30 @@ def compare(state: State, first: str, second: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("path", type=click.Path(exists=True))
+@click.argument("path", type=click.Path())
+@click.option("--once", is_flag=True, help="Say what it shows now, and end.")
+@json_flag
 @click.pass_obj
-def watch(state: State, path: str) -> int:
-    """Follow a run of ours, or any tool's log, live."""
+def watch(state: State, path: str, once: bool, as_json: bool) -> int:
+    """Follow a run of ours, or any tool's log, live.
+
+    PATH is a log, or the folder that a tool writes into; of several runs in it the newest is followed. A log
+    that is not there yet is waited for. It ends with the run, or with Ctrl-C. Exit codes: 0 no fault,
+    1 a run of ours failed, 2 nothing to read, 3 a fault in another tool's log, 130 Ctrl-C.
+    """
+    from tutor_agent.actions.watch import our_run
     from tutor_agent.cli.live import follow
     from tutor_agent.cli.render import result_lines
-    from tutor_agent.cli.tail import follow_log
+    from tutor_agent.cli.tail import LogPrinter
 
-    output, place = state.output(), Path(path)
-    if not (place / "plan.yaml").is_file():
-        return follow_log(place, output)
-    view = follow(place.name, str(place), output)
+    output, place = state.output(as_json), Path(path).expanduser()
+    ours = None if once else our_run(place)
+    if ours is None:
+        return LogPrinter(place, output).follow(once=once)
+    view = follow(ours.name, str(ours), output)
     output.lines(result_lines(view, state.language))
+    if as_json:
+        output.emit(view.model_dump(mode="json"))
     return 1 if view.state in {"failed", "halted", "lost"} else 0
 
 

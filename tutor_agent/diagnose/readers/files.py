@@ -12,7 +12,7 @@ from tutor_agent.core.plan import Plan
 from tutor_agent.diagnose.observations import Observations
 from tutor_agent.diagnose.readers import tensorboard
 from tutor_agent.diagnose.readers.events import read_run_events
-from tutor_agent.diagnose.readers.folders import EVENTS, METRICS, STATE, runs_in
+from tutor_agent.diagnose.readers.folders import EVENTS, METRICS, STATE, names_of, runs_in
 from tutor_agent.diagnose.readers.lines import clean_lines, ranked_lines
 from tutor_agent.diagnose.readers.metrics import MetricReader
 from tutor_agent.diagnose.readers.names import canonical
@@ -99,9 +99,18 @@ def read_run(run: RunFiles) -> Observations:
     seen = Observations()
     for source in run.metrics:
         seen = _read_metrics(source)
-    for path in [*run.states[-1:], *run.logs]:
+    for path in run.states[-1:]:
         seen = _merged(seen, read_text(text_of(path)))
+    for log in _logs_of_one_run(run):
+        seen = _merged(seen, log)
     return _merged(seen, _read_tensorboard(run.boards)) if run.boards else seen
+
+
+def _logs_of_one_run(run: RunFiles) -> list[Observations]:
+    """Read the logs, without an earlier one that holds a curve of its own and is no other rank's."""
+    read = [(names_of(path), read_text(text_of(path))) for path in run.logs]
+    curve = next((name for name, log in reversed(read) if log.metric("loss")), None)
+    return [log for name, log in read if name == curve or not log.metric("loss")]
 
 
 def _read_metrics(source: Path) -> Observations:

@@ -88,6 +88,8 @@ def _tells(name: str) -> bool:
 
 def _home_of(path: Path, top: Path) -> Path:
     """Return the folder of the run: above its inner folders, and above those that torchrun makes for its ranks."""
+    if path.parent == top and _tells_of_output(path):
+        return path.with_suffix("")
     parts = list(path.parent.relative_to(top).parts)
     for place, part in enumerate(parts):
         if _ATTEMPT.fullmatch(part):
@@ -96,6 +98,11 @@ def _home_of(path: Path, top: Path) -> Path:
     while parts and _INNER.fullmatch(parts[-1]):
         parts.pop()
     return top.joinpath(*parts)
+
+
+def _tells_of_output(path: Path) -> bool:
+    """Whether `exp.log` lies beside the output folder `exp`."""
+    return path.suffix in {".log", ".out", ".err"} and path.with_suffix("").is_dir()
 
 
 def _put(run: RunFiles, path: Path) -> None:
@@ -135,15 +142,15 @@ def _latest(run: RunFiles) -> RunFiles:
 
 def _latest_logs(logs: list[Path]) -> list[Path]:
     newest: dict[str, tuple[float, str]] = {}
-    names = {log: _names_of(log) for log in logs}
+    names = {log: names_of(log) for log in logs}
     for log, (family, member) in names.items():
         newest[family] = max(newest.get(family, (0.0, "")), (_modified(log), member))
     kept = [log for log, (family, member) in names.items() if newest[family][1] == member]
     return sorted(kept, key=_modified)[-_MOST_LOGS:]
 
 
-def _names_of(log: Path) -> tuple[str, str]:
-    """Return the name of a log without its numbers, and with those that are no rank's."""
+def names_of(log: Path) -> tuple[str, str]:
+    """Return the name of a log without its numbers, and with those that are not a rank's."""
     folders = [part for part in log.parent.parts if _ATTEMPT.fullmatch(part)]
     member = "/".join([*folders, _RANK.sub("", log.stem)])
     return re.sub(r"\d+", "#", member), member
