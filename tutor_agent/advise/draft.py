@@ -14,6 +14,7 @@ from tutor_agent.advise.kernels import QUANTISER, can_quantise
 from tutor_agent.advise.model_fields import identity_fields
 from tutor_agent.advise.review import refuse_impossible
 from tutor_agent.advise.run_fields import guard_fields, launch_fields, tracker_fields
+from tutor_agent.advise.scale import SCALE_WHY, alpha_after
 from tutor_agent.advise.situation import Field, Fields, Situation, because, nested
 from tutor_agent.core.advice import Why
 from tutor_agent.core.changes import Entry, PlanChange, apply, flatten
@@ -145,7 +146,12 @@ def _draft(situation: Situation, params: Fields, name: str, change: PlanChange) 
     }
     processes = Field(situation.devices, _EMPTY)
     provisional = {**fields, **_PROVISIONAL, "launch.processes": processes}
-    plan = apply(_parse(provisional), change)
+    usual = _parse(provisional)
+    plan = apply(usual, change)
+    scaled = alpha_after(usual, plan, change.paths)
+    if scaled.entries:
+        plan = apply(plan, scaled)
+        fields |= {"params.alpha": Field(plan.params["alpha"], SCALE_WHY)}
     refuse_impossible(plan, facts.machine)
     chosen = skill.params.parse(plan.params, f"parameters of {skill.name}")
     situation = replace(situation, params=chosen, footprint=skill.footprint(facts.model, chosen))

@@ -15,6 +15,7 @@ from tutor_agent.advise.review import (
     refuse_untrainable,
     with_usable_devices,
 )
+from tutor_agent.advise.scale import SCALE_WHY, alpha_after
 from tutor_agent.advise.situation import Field, Situation
 from tutor_agent.advise.strategy import choose_strategy
 from tutor_agent.core.advice import Advice, Why
@@ -89,8 +90,9 @@ def revise(
     if "skill" in change.paths or "task" in change.paths:
         return _advise_anew(plan, why, change, facts, skills)
     changed = apply(plan, change)
+    rescaled = alpha_after(plan, changed, {*change.paths, *_asked_paths(why)})
     implied = _implied(changed, change)
-    changed = apply(changed, implied)
+    changed = apply(apply(changed, rescaled), implied)
     skill = skills.get(changed.skill)
     params = skill.params.parse(changed.params, f"parameters of {skill.name}")
     situation = Situation(facts, skill, params, skill.footprint(facts.model, params))
@@ -99,9 +101,10 @@ def revise(
     price = forecast(changed, facts.model, facts.machine, situation.footprint, facts.data)
     moved: tuple[Text, ...] = ()
     reasons = _asked_reasons(plan, changed, why, change)
-    if implied.entries:
-        moved, along = _moved(apply(plan, change), changed, _FOLLOWS)
-        reasons |= along
+    for follows, following in ((rescaled, _SCALED), (implied, _FOLLOWS)):
+        if follows.entries:
+            said, along = _moved(apply(plan, change), changed, following)
+            moved, reasons = (*moved, *said), reasons | along
     if price.fits in {"no", "tight"}:
         fixed = frozenset(
             {*change.paths, *_asked_paths(why), "launch.processes", "optim.optimizer"}
@@ -224,6 +227,14 @@ _FITS = _Following(
         card="out-of-memory",
         source=src.FORECAST,
     ),
+)
+_SCALED = _Following(
+    ("params.alpha",),
+    Text(
+        en="alpha moved along with the rank, so that alpha / r stays as it was: {0}.",
+        zh="alpha 随秩一起调整，使 alpha / r 保持不变：{0}。",
+    ),
+    SCALE_WHY,
 )
 _FOLLOWS = _Following(
     ("data.packing", "data.batching"),

@@ -172,3 +172,26 @@ def test_a_second_change_remembers_the_usual_advice() -> None:
     alternative = advice.why["optim.learning_rate"].alternative
     assert alternative is not None
     assert "0.0002" in alternative.en
+
+
+def test_alpha_keeps_its_ratio_to_the_rank_and_says_so() -> None:
+    advice = revised(facts(), PlanChange.set(params__r=64))
+    assert (advice.plan.params["r"], advice.plan.params["alpha"]) == (64, 128)
+    assert "alpha" in said(advice)
+    assert "rank" in advice.why["params.alpha"].reason.en
+    assert not advice.why["params.alpha"].assumed
+    halved = PlanChange(entries=(Entry(path="params.r", op="multiply", value=0.5),))
+    assert revised(facts(), PlanChange.set(params__r=64), halved).plan.params["alpha"] == 64
+
+
+def test_alpha_that_was_asked_for_stays() -> None:
+    together = revised(facts(), PlanChange.set(params__r=64, params__alpha=16))
+    assert together.plan.params["alpha"] == 16
+    later = revised(facts(), PlanChange.set(params__alpha=16), PlanChange.set(params__r=64))
+    assert later.plan.params["alpha"] == 16
+    assert "params.alpha" not in said(later)
+
+
+def test_a_rank_asked_for_at_once_brings_its_alpha() -> None:
+    change = PlanChange.set(params__r=64)
+    assert make_advice(facts(), SKILLS, change=change).plan.params["alpha"] == 128
