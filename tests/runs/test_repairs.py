@@ -10,10 +10,13 @@ import pytest
 from tests.runs.mending import checkpoint, ended, finding, fix, install_counting_skill
 from tutor_agent.actions.context import Context
 from tutor_agent.actions.fix import propose_fix
+from tutor_agent.actions.runs import resume_run
 from tutor_agent.cli.commands import run as command
 from tutor_agent.core.errors import NotFoundError, NotPossibleError
 from tutor_agent.core.job import Job
+from tutor_agent.core.processes import ProcessId
 from tutor_agent.runs.autopilot import MOST_REPAIRS, Deed, decide, repair_by_itself
+from tutor_agent.runs.folder import Status, write_status
 from tutor_agent.runs.launch import local
 from tutor_agent.runs.launch.record import Launch
 from tutor_agent.runs.report import ledger_texts, repair_verdict, write_report
@@ -144,8 +147,12 @@ def test_what_cannot_be_repaired_now_is_refused(context: Context, plan: Plan) ->
         propose_fix(context, folder.name, fix_id="look")
     line = {"parent": folder.name, "fix": "usual"}
     child = ended(context.runs, at_rate(plan, 1e-5), None, **line, state="running")
-    with pytest.raises(NotPossibleError, match=f"{child.name}.* is under way"):
-        propose_fix(context, folder.name)
+    for refused in (propose_fix, resume_run):
+        with pytest.raises(NotPossibleError, match=f"{child.name}.* is under way"):
+            refused(context, folder.name)
+    owner = ProcessId(pid=2**22, started=1.0)
+    write_status(child, Status(state="running", supervisor=owner))
+    assert propose_fix(context, folder.name).fix.id == "usual", "nobody works on it any more"
 
 
 def test_a_run_that_was_repaired_is_not_repaired_again_unless_a_fix_is_named(
@@ -245,7 +252,7 @@ def test_the_autopilot_acts_only_where_it_was_allowed(context: Context, plan: Pl
         (finding(confidence=0.3), "the cause is not sure enough"),
         (finding(severity="hint"), "the cause is not sure enough"),
         (finding(fix("same", 1e-2)), "every repair of this fault was tried"),
-        (None, "the cause is not sure enough"),
+        (None, "the cause is not known"),
     ],
 )
 def test_the_autopilot_leaves_the_rest_to_the_person_and_says_why(
@@ -297,4 +304,4 @@ def test_a_repair_that_cannot_start_is_said_and_hurts_nobody(context: Context, p
     deed = repair_by_itself(folder, "halted", "lr_too_high")
     assert deed is not None
     assert deed.child is None
-    assert deed.text.en.startswith("the autopilot could not start the repair (do usual)")
+    assert deed.text.en.startswith("The autopilot could not start the repair (do usual)")

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from tutor_agent.core.changes import PlanChange, diff
 from tutor_agent.core.contract import Contract
-from tutor_agent.core.errors import NotFoundError
+from tutor_agent.core.errors import NotFoundError, NotPossibleError
 from tutor_agent.core.metric_names import METRICS, is_better
 from tutor_agent.runs import control
+from tutor_agent.runs.folder import ACTIVE
 from tutor_agent.runs.view import RunView, list_runs, read_run
 
 if TYPE_CHECKING:
@@ -60,8 +61,19 @@ def stop_run(context: Context, name: str | None = None) -> RunView:
 
 
 def resume_run(context: Context, name: str | None = None) -> RunView:
-    """Go on from the last good checkpoint of a stopped, failed or lost run."""
+    """Go on from the last good checkpoint of a stopped, failed or lost run.
+
+    Raises:
+        NotPossibleError: It is under way or complete, or a repair of it is under way.
+    """
     view = show_run(context, name)
+    working = next((t for t in view.trials if t.parent == view.name and t.state in ACTIVE), None)
+    if working is not None:
+        raise NotPossibleError(
+            f"{view.name!r} is being repaired: {working.run!r} is under way. Stop that one first: tutor stop "
+            f"{working.run}.",
+            f"{view.name!r} 正在修复：{working.run!r} 正在运行。请先停止它：tutor stop {working.run}。",
+        )
     control.resume(control.find_run(context.runs, view.name))
     return show_run(context, view.name)
 

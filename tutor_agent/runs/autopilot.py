@@ -32,32 +32,36 @@ SURE_ENOUGH = 0.5
 """Below this confidence it leaves the fault to the person."""
 
 _STARTED = Text(
-    en="the autopilot applied a safe repair ({title}); training goes on as {child}",
+    en="The autopilot applied a safe repair ({title}); training goes on as {child}",
     zh="自动修复已应用一项安全的修复（{title}），训练以 {child} 继续",
 )
+_UNKNOWN = Text(
+    en="The autopilot did nothing: the cause is not known. Look at it: tutor show {run}",
+    zh="自动修复没有动手：故障原因不明。请查看：tutor show {run}",
+)
 _UNSURE = Text(
-    en="the autopilot did nothing: the cause is not sure enough. Look at it: tutor fix {run}",
+    en="The autopilot did nothing: the cause is not sure enough. Look at it: tutor fix {run}",
     zh="自动修复没有动手：故障原因还不够确定。请查看：tutor fix {run}",
 )
 _OFTEN = Text(
-    en="the autopilot has made {count} repairs along this line, as many as it may. Decide yourself: tutor fix {run}",
+    en="The autopilot has made {count} repairs along this line, as many as it may. Decide yourself: tutor fix {run}",
     zh="自动修复沿这条线已做了 {count} 次，达到上限。请您决定：tutor fix {run}",
 )
 _ASK = Text(
-    en="the autopilot left it to you: the next repair ({title}) changes more than a safe one may. "
+    en="The autopilot left it to you: the next repair ({title}) changes more than a safe one may. "
     "Look at it: tutor fix {run}",
     zh="自动修复交由您决定：下一项修复（{title}）超出了安全修复的范围。请查看：tutor fix {run}",
 )
 _MANUAL = Text(
-    en="the autopilot left it to you: only you can do this: {title}",
+    en="The autopilot left it to you: only you can do this: {title}",
     zh="自动修复交由您处理：这一步只有您能做：{title}",
 )
 _USED_UP = Text(
-    en="the autopilot did nothing: every repair of this fault was tried. What you can do: tutor fix {run}",
+    en="The autopilot did nothing: every repair of this fault was tried. What you can do: tutor fix {run}",
     zh="自动修复没有动手：针对这个故障的修复都试过了。您可以做的：tutor fix {run}",
 )
 _NOT_STARTED = Text(
-    en="the autopilot could not start the repair ({title}): {reason}",
+    en="The autopilot could not start the repair ({title}): {reason}",
     zh="自动修复无法启动这项修复（{title}）：{reason}",
 )
 
@@ -92,7 +96,7 @@ def decide(folder: RunFolder, plan: Plan, cause: str | None) -> Repair | Deed:
     """Return the repair to make, or why none is made."""
     finding = _sure_finding(folder, cause)
     if finding is None:
-        return Deed(text=_UNSURE.format(run=folder.name))
+        return Deed(text=(_UNSURE if cause else _UNKNOWN).format(run=folder.name))
     made = sum(trial.by == "autopilot" for trial in ledger(folder))
     if made >= MOST_REPAIRS:
         return Deed(text=_OFTEN.format(count=made, run=folder.name))

@@ -14,7 +14,7 @@ from tutor_agent.diagnose.repair import History, family_of
 from tutor_agent.runs.folder import ACTIVE, Lineage, RunFolder, State, Status, is_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from tutor_agent.core.findings import Finding, Fix
@@ -59,6 +59,7 @@ def ledger(
     lineages: Mapping[str, Lineage] | None = None,
     *,
     status: Status | None = None,
+    read: Callable[[RunFolder], Status] = RunFolder.status,
 ) -> tuple[Trial, ...]:
     """Return the repairs that led to a run, and those that were made of it, oldest first.
 
@@ -66,6 +67,7 @@ def ledger(
         folder: The run.
         lineages: Where all runs beside it come from, when that is known already.
         status: Where the run itself stands, when that is not written yet.
+        read: How the others are asked where they stand.
     """
     known = read_lineages(folder.path.parent) if lineages is None else lineages
     line = [*reversed(ancestors(folder.name, known)), folder.name]
@@ -75,7 +77,7 @@ def ledger(
         lineage = known.get(name, Lineage())
         if lineage.parent and lineage.cause and lineage.fix:
             one = RunFolder(folder.path.parent / name)
-            stands = status if status and name == folder.name else one.status()
+            stands = status if status and name == folder.name else read(one)
             trials.append(_trial(one, lineage, stands))
     return tuple(trials)
 

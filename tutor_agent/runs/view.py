@@ -259,7 +259,7 @@ def _view(
         held=status.held,
         repaired_by=status.repaired_by,
         autopilot=status.autopilot,
-        trials=ledger(folder, lineages, status=status),
+        trials=ledger(folder, lineages, status=status, read=settled_status),
         story=_story(folder) if current and progress.halted is not None else (),
         **{name: getattr(figures, name) for name in Figures.model_fields},
     )

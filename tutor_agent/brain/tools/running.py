@@ -103,6 +103,8 @@ def say_outcome(view: RunView) -> list[Text]:
         said.append(repaired)
     if view.reason is not None and view.state not in {"running", "starting", "completed"}:
         said.append(view.reason)
+    if view.autopilot is not None:
+        said.append(view.autopilot)
     return said
 
 
