@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import assets
@@ -13,6 +12,7 @@ from tests.benchmarks.fault_model import small_model, talks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import torch
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import assets
 from tutor_agent.core.resources import cache_dir
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from transformers import PreTrainedTokenizerFast
 
@@ -51,7 +52,7 @@ def _make(folder: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     texts = [row["passage"] for row in assets.boolq_rows()]
-    tokens = _tokenizer([*texts, *(f"{r['question']} {r['answer']}" for r in talks(seen=True))])
+    tokens: Any = _tokenizer([*texts, *(f"{r['question']} {r['answer']}" for r in talks(seen=True))])
     torch.manual_seed(0)
     torch.set_num_threads(1)
     model = LlamaForCausalLM(

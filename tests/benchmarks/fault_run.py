@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,7 +87,8 @@ def run_case(name: str, work: Path) -> Outcome:
         data = json.loads(kept.read_text(encoding="utf-8"))
         return Outcome(**{**data, **{k: tuple(data[k]) for k in ("declared", "warnings")}})
     folder = kept.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     began = time.monotonic()
     outcome = _Bench(case, folder).judge()
     outcome = Outcome(**{**asdict(outcome), "seconds": round(time.monotonic() - began, 1)})
@@ -111,7 +113,7 @@ class _Bench:
 
     def _first_run(self) -> RunView:
         plan, why = self._plan(self.case.rows, self.case.model)
-        with _broken(self.case.sabotage):
+        with _Broken(self.case.sabotage):
             view = start_run(self.context, plan, why)
             if self.case.resume_at:
                 self._wait(view.name, lambda now: now.step >= self.case.resume_at)
@@ -228,7 +230,7 @@ class _Bench:
         lasting = self.case.sabotage if self.case.lasting else ""
         try:
             proposal = propose_fix(self.context, view.name)
-            with _broken(lasting):
+            with _Broken(lasting):
                 after = self._wait(apply_fix(self.context, proposal).name)
         except TutorError as error:
             return "refused", error.text.en[:200], False
@@ -260,7 +262,7 @@ class _Bench:
         return finding is None or is_gone(finding, events) is True
 
 
-class _broken:
+class _Broken:
     """Sets the environment that breaks the ranks which are started meanwhile."""
 
     def __init__(self, sabotage: str) -> None:

@@ -6,10 +6,12 @@ the curve at the first step of the new attempt. Non-finite numbers are the strin
 
 Payloads by kind:
 
-    run_started  world_size, device, dtype, total_steps, total_tokens_per_epoch, versions, resumed_from
+    run_started  world_size, device, dtype, total_steps, total_tokens_per_epoch, versions, resumed_from, vocabulary
     audit        trainable, total, modules, dtypes, lora_targets, supervised_tokens, total_tokens, masked_rows, rows,
-                 eos_supervised, problems, data_sha256
-    step         loss, grad_norm, learning_rate, epoch, tokens, tokens_per_second, memory_gib
+                 eos_supervised, problems, data_sha256, repeated_rows, damaged_rows, shared_rows (also held out, and
+                 left out here), foreign_markers (of the template, no tokens of the model)
+    step         loss, grad_norm, learning_rate, epoch, tokens, tokens_per_second, memory_gib, seconds, data_seconds (the
+                 wait for data before it), batch (checksum of rank 0's rows: the same batch has the same one)
     evaluation   split (validation | test), phase (before | during | after), loss, perplexity, and metrics by name
                  (core/metric_names.py); on the test rows also answered (how many answers were written) and
                  classes (precision, recall, f1 and rows of each class by name)

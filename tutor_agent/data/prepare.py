@@ -13,6 +13,7 @@ from tutor_agent.data.audit import LabelAudit, audit_labels
 from tutor_agent.data.classes import ClassEncoder, check_head, class_of, classes_of
 from tutor_agent.data.labels import Encoder, Example
 from tutor_agent.data.load import Loaded, load_rows
+from tutor_agent.data.row_audit import RowAudit, audit_rows
 from tutor_agent.data.split import Split, shuffled, split_rows, without
 from tutor_agent.data.template import end_tokens, ensure_template
 
@@ -39,6 +40,7 @@ class Prepared:
     encoder: Encoder
     audit: LabelAudit
     sha256: str
+    rows: RowAudit
 
     @property
     def head(self) -> Head | None:
@@ -59,7 +61,7 @@ def prepare(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Prepared:
     """
     check_head(plan)
     chosen = ensure_template(tokenizer)
-    split, problems = _read(plan)
+    split, problems, shared = _read(plan)
     encoder = _encoder(plan, tokenizer, split)
     if chosen and not isinstance(encoder, ClassEncoder):
         problems.append(
@@ -80,6 +82,7 @@ def prepare(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Prepared:
         encoder=encoder,
         audit=audit_labels(train, problems),
         sha256=_hash(Path(plan.data.train)),
+        rows=audit_rows(split.train, shared, tokenizer),
     )
 
 
@@ -115,7 +118,7 @@ def _class_problems(split: Split) -> list[Text]:
     return problems
 
 
-def _read(plan: Plan) -> tuple[Split, list[Text]]:
+def _read(plan: Plan) -> tuple[Split, list[Text], int]:
     choice, seed = plan.data, plan.optim.seed
     loaded = _loaded(plan, choice.train)
     problems = list(loaded.problems)
@@ -145,11 +148,12 @@ def _read(plan: Plan) -> tuple[Split, list[Text]]:
         test=0 if test else choice.holdout,
         seed=seed,
     )
-    return Split(
+    sides = Split(
         split.train,
         shuffled(validation, seed) or split.validation,
         shuffled(test, seed) or split.test,
-    ), problems
+    )
+    return sides, problems, shared
 
 
 def _loaded(plan: Plan, path: str) -> Loaded:

@@ -22,16 +22,20 @@ from tutor_agent.diagnose.detectors import (
 )
 from tutor_agent.diagnose.evidence import distinct
 from tutor_agent.diagnose.faults import find_fault
+from tutor_agent.diagnose.held_out import HeldOutRules
 from tutor_agent.diagnose.known import dtype_of
 from tutor_agent.diagnose.rank import candidates, finding_of, fix_of
 from tutor_agent.diagnose.readers.events import EventReader, planned
+from tutor_agent.diagnose.row_rules import rows_told
 from tutor_agent.diagnose.signs import Scene, write
+from tutor_agent.diagnose.steady import DataWaitRule, MemoryRule, ReplayRule, ScheduleRule
 
 if TYPE_CHECKING:
     from tutor_agent.core.events import Event
     from tutor_agent.core.findings import Severity
     from tutor_agent.core.plan import Plan
     from tutor_agent.diagnose.detectors import Level
+    from tutor_agent.diagnose.steady import Told
 
 BROKEN_NUMBERS = (
     "lr_too_high",
@@ -64,6 +68,8 @@ class Watch:
         self._seen = planned(self.plan)
         self._reader = EventReader(self._seen)
         self._attempt = 0
+        self._schedule, self._replay = ScheduleRule(self.plan), ReplayRule()
+        self._held_out = HeldOutRules(self.plan)
         self._restart_rules()
 
     def _restart_rules(self) -> None:
@@ -72,6 +78,7 @@ class Watch:
         self._reported: set[str] = set()
         self._nothing = self._still = self._no_rate = self._slow = self._overflows = 0
         self._speeds: deque[float] = deque(maxlen=200)
+        self._data_wait, self._memory = DataWaitRule(), MemoryRule()
 
     def feed(self, event: Event) -> list[Finding]:
         """Take one event and return what it newly shows."""
@@ -88,9 +95,15 @@ class Watch:
                 found = self._audit(event)
             case "halted":
                 found = self._halted(event)
+            case "run_started":
+                found = self._start(event)
             case _:
                 found = None
         return [found] if found is not None else []
+
+    def _start(self, event: Event) -> None:
+        for rule in (self._schedule, self._replay, self._held_out):
+            rule.start(event)
 
     def _step(self, event: Event) -> Finding | None:
         loss, gradient = event.number("loss"), event.number("grad_norm")
@@ -105,7 +118,16 @@ class Watch:
             return self._no_labels(event) if self._nothing == _POINTS_OF_NOTHING else None
         self._nothing = 0
         found = self._motionless(event, gradient)
-        return found or self._curve(event, loss) or self._speed(event)
+        return found or self._curve(event, loss) or self._speed(event) or self._around(event, loss)
+
+    def _around(self, event: Event, loss: float) -> Finding | None:
+        """Look at what surrounds the loss; every rule has to see every point."""
+        rules = (self._schedule, self._replay, self._data_wait, self._memory)
+        told = [self._held_out.step(event, loss), *(rule.add(event) for rule in rules)]
+        return next((self._tell(one, event) for one in told if one is not None), None)
+
+    def _tell(self, told: Told, event: Event) -> Finding | None:
+        return self._report(told.rule, told.slugs, told.evidence, told.severity, event)
 
     def _scaler_may_settle(self) -> bool:
         """A fp16 gradient scaler meets infinities while it looks for its scale, and seldom later."""
@@ -201,7 +223,10 @@ class Watch:
 
     def _evaluation(self, event: Event) -> Finding | None:
         loss = event.number("loss")
-        if loss is None or event.payload.get("phase") != "during":
+        if event.payload.get("phase") != "during":
+            told = self._held_out.evaluation(event)
+            return self._tell(told, event) if told is not None else None
+        if loss is None:
             return None
         level = self._evaluations.add(loss, event.step)
         if level is None:
@@ -220,6 +245,8 @@ class Watch:
         if supervised == 0:
             evidence = Text(en="0 tokens carry loss", zh="参与损失的 token 为 0")
             return self._report("labels", ("all_labels_masked",), evidence, "stop", event)
+        if told := rows_told(event, self.plan):
+            return self._tell(told, event)
         if _ends_are_not_learnt(event):
             evidence = Text(
                 en="the end token is not among the supervised tokens of most answers",

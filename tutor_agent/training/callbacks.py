@@ -25,20 +25,22 @@ class StepEvents(TrainerCallback):
     def __init__(self, recorder: Recorder, guard: Guard) -> None:
         self._recorder = recorder
         self._guard = guard
-        self._began = time.perf_counter()
-        self._seconds = 0.0
+        self._began = self._idle = time.perf_counter()
+        self._seconds = self._waited = 0.0
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the clock; evaluation and saving between steps are not training time."""
+        """Start the clock; what lies between is the wait for data, but for evaluation and saving."""
         self._began = time.perf_counter()
+        self._waited = self._began - self._idle
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Stop the clock, and ask for an evaluation after the last step."""
-        self._seconds = time.perf_counter() - self._began
+        self._idle = time.perf_counter()
+        self._seconds = self._idle - self._began
         self._recorder.step = state.global_step
         if state.global_step >= state.max_steps:
             control.should_evaluate = True
@@ -65,7 +67,23 @@ class StepEvents(TrainerCallback):
             tokens=tokens,
             tokens_per_second=round(tokens / self._seconds, 1) if self._seconds else None,
             memory_gib=memory_gib(),
+            seconds=round(self._seconds, 4),
+            data_seconds=round(self._waited, 4),
+            batch=facts.batch if facts else None,
         )
+        self._idle = time.perf_counter()
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Leave an evaluation out of the wait for data."""
+        self._idle = time.perf_counter()
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Leave a checkpoint out of the wait for data."""
+        self._idle = time.perf_counter()
 
 
 class PlanWins(TrainerCallback):

@@ -168,6 +168,7 @@ class TrainingRun:
             versions=_versions(),
             resumed_from=resumed.name if resumed else None,
             skill=self.plan.skill,
+            vocabulary=_vocabulary(trainer.model),
         )
 
     def judged_before(self) -> bool:
@@ -324,6 +325,10 @@ def _versions() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _vocabulary(model: Any) -> int:
+    return int(model.get_input_embeddings().weight.shape[0])
 
 
 def _device_name(device: torch.device) -> str:

@@ -8,6 +8,7 @@ and is the tutor's to judge.
 from __future__ import annotations
 
 import math
+import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -62,6 +63,8 @@ class StepFacts(NamedTuple):
     loss: float
     grad_norm: float
     tokens: int
+    batch: int = 0
+    """Checksum of the data rows of this rank: the same batch has the same one."""
 
 
 @dataclass
@@ -99,7 +102,7 @@ class Guard:
         """Decide on the current step, the same way on every rank, and begin the next one."""
         norm = float(grad_norm)
         loss, tokens = self._shared()
-        self.facts = StepFacts(loss, norm, tokens)
+        self.facts = StepFacts(loss, norm, tokens, self._checksum())
         if not math.isfinite(loss):
             return self._bad("non_finite_loss")
         if not math.isfinite(norm):
@@ -139,6 +142,10 @@ class Guard:
         return (
             math.isfinite(held_out[-1]) and held_out[-1] <= _HELD_OUT_RISE * best + _HELD_OUT_MARGIN
         )
+
+    def _checksum(self) -> int:
+        rows = sorted(row for batch in self.batches for row in batch["rows"].flatten().tolist())
+        return zlib.crc32(repr(rows).encode())
 
     def _bad(self, verdict: Verdict) -> Verdict:
         self._skipped += 1

@@ -60,6 +60,10 @@ def report_audit(
         problems=[problem.en for problem in labels.problems],
         problems_zh=[problem.zh for problem in labels.problems],
         data_sha256=data.sha256,
+        repeated_rows=data.rows.repeated,
+        damaged_rows=data.rows.damaged,
+        shared_rows=data.rows.shared,
+        foreign_markers=list(data.rows.foreign_markers),
     )
 
 
