@@ -40,7 +40,8 @@ _DTYPES = {
     "fp16": re.compile(rf"\bfp16\b{_NOT}|(?<!b)float16|\bhalf\b"),
     "fp32": re.compile(rf"\bfp32\b{_NOT}|float32"),
 }
-_SAID_EPOCHS = re.compile(r"(\d+)\+?\s*(?:个|more)?\s*(?:epochs?\b|轮)", re.IGNORECASE)
+_LATE_EPOCH, _CALM_RATE = 0.9, 1e-5
+_SAID_EPOCHS = re.compile(r"(?<![\d.])(\d+)\+?\s*(?:个|more)?\s*(?:epochs?\b|轮)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?P<unit>k|w|万|千|M)?(?![\w.]\d)")
 _UNITS = {"k": 1e3, "千": 1e3, "w": 1e4, "万": 1e4, "M": 1e6}
 
@@ -152,12 +153,21 @@ def _steps_done(known: dict[str, Series]) -> float:
 
 def _learning_rate(seen: Observations, known: dict[str, Series]) -> dict[str, float]:
     """Return the peak learning rate and how it compares with the method's usual one."""
-    logged = [value for value in seen.metric("learning_rate").finite if value > 0]
+    logged = _from_the_start(seen.metric("learning_rate"))
     planned = known.get("set_lr")
     peak = planned.values[0] if planned else max(logged, default=math.nan)
     method = method_of(seen)
     usual = USUAL_LEARNING_RATE.get(method, 2e-4)
     return {"peak_lr": peak, "usual_lr": usual, "lr_ratio": peak / usual}
+
+
+def _from_the_start(rate: Series) -> list[float]:
+    """Return the logged rates above 0; none of an excerpt that shows only the end of a decay."""
+    values = [value for value in rate.finite if value > 0]
+    late = rate.epochs[:1] and rate.epochs[0] > _LATE_EPOCH
+    return (
+        [] if late and values and values[0] == max(values) and values[-1] < _CALM_RATE else values
+    )
 
 
 def _passes(known: dict[str, Series], symptom: str) -> float:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _PLACE = re.compile(r"\{([^{}]+)\}")
 _QUOTED = 160
-_LIKENESS_MOST, _LIKENESS_HALF, _LIKENESS_LEAST = 0.62, 0.28, 0.2
+_LIKENESS_MOST, _LIKENESS_HALF, _LIKENESS_LEAST = 0.62, 0.1, 0.08
 _BESIDE_LINES, _BESIDE_LENGTH = 12, 600
 _TOLD = 0.75
 _WEIGHTS = {"matches": 0.85, "check": 0.7, "when": 0.6, "symptoms": 0.45, "settings": 0.25}

@@ -185,6 +185,30 @@ def double_bos(seen: Observations) -> Shown | None:
     )
 
 
+_TUNED_SCORE = re.compile(
+    r"\b(?:merged|tuned|fine-?tuned|trained|adapter|lora|after|with adapter)\b[^\d\n]{0,60}?(\d+\.\d+)|(?:微调后|合并后|训练后)[^\d\n]{0,12}(\d+\.\d+)",
+    re.IGNORECASE,
+)
+_BASE_SCORE = re.compile(
+    r"\b(?:base|untrained|untouched|original|before|without adapter)\b[^\d\n]{0,60}?(\d+\.\d+)|(?:基座|原模型|微调前)[^\d\n]{0,12}(\d+\.\d+)",
+    re.IGNORECASE,
+)
+_SAME_SCORE = 0.04
+
+
+@check("scores-like-base")
+def scores_like_base(seen: Observations) -> Shown | None:
+    """What was trained and the base have nearly the same score."""
+    text = seen.text or seen.symptom
+    tuned, base = _TUNED_SCORE.search(text), _BASE_SCORE.search(text)
+    if tuned is None or base is None:
+        return None
+    first, second = (float(next(filter(None, match.groups()))) for match in (tuned, base))
+    if not second or abs(first / second - 1) > _SAME_SCORE:
+        return None
+    return Shown({"tuned": first, "base": second})
+
+
 _PROCESS_ROW = re.compile(
     r"^\|?\s+(?P<card>\d+)\s+(?:\S+\s+){1,3}\d+\s+C\s+\S*python", re.MULTILINE
 )
