@@ -68,6 +68,29 @@ async def test_export_writes_markdown(make_app: MakeApp, tmp_path: Path) -> None
     assert "先看**数据**" in (tmp_path / "talk.md").read_text(encoding="utf-8")
 
 
+async def test_a_new_conversation_begins_in_the_language_of_the_last_one(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    assert make_app("en", chosen=False).words.language == "en"
+    saved = saved_session(tmp_path)
+    assert make_app("en", chosen=False).words.language == "zh"
+    assert make_app("en", chosen=False, session=saved).words.language == "zh"
+    assert make_app("en").words.language == "en"
+    app = make_app("en", chosen=False)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await until(pilot, lambda: "你好，我是微调导师" in text_of(app))
+        assert app.context.language == "zh"
+
+
+def test_a_configured_language_is_begun_in(
+    make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved_session(tmp_path)
+    monkeypatch.setenv("TUTOR_LANG", "en")
+    assert make_app("en", chosen=False).words.language == "en"
+
+
 def test_stray_output_goes_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "stderr.log"
     with guarded_stderr(log):

@@ -119,6 +119,13 @@ def list_sessions(workspace: Path) -> tuple[SessionInfo, ...]:
     return tuple(sorted(found, key=lambda info: info.updated, reverse=True))
 
 
+def last_session(workspace: Path) -> Session | None:
+    """Return the conversation in which something was said last; None when there is none yet."""
+    paths = list(_folder(workspace).glob("*.jsonl"))
+    newest = max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return None if newest is None else Session(newest, _read(newest))
+
+
 def to_markdown(session: Session, language: Language) -> str:
     """Return the conversation as Markdown, credentials removed."""
     you, tutor = ("你", "导师") if language == "zh" else ("You", "Tutor")

@@ -29,7 +29,7 @@ from tutor_agent.tui.guard import guarded_stderr
 from tutor_agent.tui.news import notices
 from tutor_agent.tui.replay import replay
 from tutor_agent.tui.screens.main import MainScreen
-from tutor_agent.tui.settings import Look, load_look, save_look
+from tutor_agent.tui.settings import Look, load_look, opening_language, save_look
 from tutor_agent.tui.talking import Talker, Turn
 from tutor_agent.tui.theme import DEEP, THEMES
 from tutor_agent.tui.watching import RunWatch
@@ -85,13 +85,13 @@ class TutorApp(App[None]):
     ) -> None:
         super().__init__()
         self._look = load_look()
-        self._chosen_language = language or self._look.language
-        language = self._chosen_language or context.language
-        self.context = dataclasses.replace(context, language=language)
-        self.words = Words(language)
         workspace = context.workspace
         session = open_session(workspace, session_id) if session_id else new_session(workspace)
         self.session = session
+        self._chosen_language = language or self._look.language
+        language = self._chosen_language or opening_language(context, session)
+        self.context = dataclasses.replace(context, language=language)
+        self.words = Words(language)
         self._make_talk = talk
         self.watch_runs = RunWatch(self.context.runs)
         self.talker = Talker(self._make_talk(self.context, session), self)

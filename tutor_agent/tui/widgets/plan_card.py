@@ -74,13 +74,20 @@ def plan_rows(advice: Advice, words: Words, width: int) -> list[Row]:
                     f"≈ {figures.duration(price.hours.expected * 3600, words.language)}",
                     "bold $value",
                 ),
-                (" · " + words("plan.epochs", epochs=f"{plan.optim.epochs:g}"), "$detail"),
-                (" " + words("plan.steps", steps=f"{price.steps:,}"), "$detail"),
+                (f" · {_length(plan, price.steps, words)}", "$detail"),
             ),
         ),
         (words("plan.judged"), _judged(plan, words)),
         *_extras(plan, words),
     ]
+
+
+def _length(plan: Plan, steps: int, words: Words) -> str:
+    """Say what ends the run: its passes over the data, or a number of steps before them."""
+    epochs, counted = f"{plan.optim.epochs:g}", words("plan.steps", steps=f"{steps:,}")
+    if plan.optim.max_steps is not None and plan.optim.max_steps <= steps:
+        return words("plan.cut_short", steps=counted, epochs=words("plan.epochs", epochs=epochs))
+    return f"{words('plan.epochs', epochs=epochs)} {counted}"
 
 
 def _judged(plan: Plan, words: Words) -> Content:
