@@ -69,8 +69,9 @@ async def test_export_writes_markdown(make_app: MakeApp, tmp_path: Path) -> None
 
 
 async def test_a_new_conversation_begins_in_the_language_of_the_last_one(
-    make_app: MakeApp, tmp_path: Path
+    make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("TUTOR_LANG", raising=False)
     assert make_app("en", chosen=False).words.language == "en"
     saved = saved_session(tmp_path)
     assert make_app("en", chosen=False).words.language == "zh"
