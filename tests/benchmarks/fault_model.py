@@ -52,7 +52,9 @@ def _make(folder: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     texts = [row["passage"] for row in assets.boolq_rows()]
-    tokens: Any = _tokenizer([*texts, *(f"{r['question']} {r['answer']}" for r in talks(seen=True))])
+    tokens: Any = _tokenizer(
+        [*texts, *(f"{r['question']} {r['answer']}" for r in talks(seen=True))]
+    )
     torch.manual_seed(0)
     torch.set_num_threads(1)
     model = LlamaForCausalLM(

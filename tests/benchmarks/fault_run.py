@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ class _Bench:
             hangs = view.findings and view.reason is not None
             if time.monotonic() > deadline or hangs:
                 return stop_run(self.context, name)
-            time.sleep(0.3)
+            threading.Event().wait(0.3)
 
     def _refused(self, error: TutorError) -> Outcome:
         case, words = self.case, error.text.en

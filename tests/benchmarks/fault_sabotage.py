@@ -12,7 +12,7 @@ import importlib.machinery
 import os
 import signal
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +178,7 @@ def _slow_data(trainer: Any, step: int, _run: Any) -> None:
 
     def collate(items: Any) -> Any:
         if trainer.state.global_step >= step:
-            time.sleep(0.6)
+            threading.Event().wait(0.6)
         return usual(items)
 
     trainer.data_collator = collate

@@ -129,12 +129,10 @@ class DataWaitRule:
             return None
         evidence = Text(
             en=f"step {event.step} waited {write(wait)} s for its data and computed for {write(work)} s; so did the "
-            f"{self.in_a_row - 1} before it. The loader is the bottleneck, not the machine's memory: prepare the data "
-            "beforehand, move it to a local disk, or give the loader more cores",
-            zh=f"第 {event.step} 步等待数据 {write(wait)} 秒、计算 {write(work)} 秒，之前 {self.in_a_row - 1} 步也是如此。"
-            "瓶颈在数据加载，而不是内存：请事先处理好数据，放到本地磁盘，或给加载进程更多 CPU 核",
+            f"{self.in_a_row - 1} before it",
+            zh=f"第 {event.step} 步等待数据 {write(wait)} 秒、计算 {write(work)} 秒，之前 {self.in_a_row - 1} 步也是如此",
         )
-        return Told("data", ("memory_swapping",), evidence, "warn")
+        return Told("data", ("slow_data_loading",), evidence, "warn")
 
 
 class MemoryRule:

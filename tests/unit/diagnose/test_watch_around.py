@@ -89,7 +89,7 @@ def test_waiting_for_data_is_told() -> None:
     fine = steps(script, 1, 30, seconds=0.4, data_seconds=0.02)
     slow = steps(script, 31, 40, seconds=0.4, data_seconds=2.0)
     ((cause, step),) = told([*fine, *slow])
-    assert (cause, step) == ("memory_swapping", 34)
+    assert (cause, step) == ("slow_data_loading", 34)
 
 
 def test_a_short_wait_or_a_single_long_one_is_silent() -> None:
