@@ -49,6 +49,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, object]:
         if abrupt
         else None,
         "cause right": sum(one.right for one in faults),
+        "cause right by its slug": sum(one.named in one.declared for one in faults),
         "repair healthy": sum(one.repaired for one in faults),
         "repaired by a plan change": sum(
             o.repaired and o.repair.startswith("plan") for o in faults
