@@ -127,15 +127,8 @@ def train(home: str, spec: Path, log: Path) -> None:
 
 def command_of(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     """Return the command line of `tutor` and its environment, in English."""
-    return (
-        [
-            sys.executable,
-            "-c",
-            "import sys; from tutor_agent.cli.commands import run; sys.exit(run())",
-        ]
-        + arguments,
-        {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TUTOR_LANG": "en"},
-    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TUTOR_LANG": "en"}
+    return [sys.executable, "-m", "tutor_agent", *arguments], environment
 
 
 def start(

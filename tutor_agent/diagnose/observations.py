@@ -20,7 +20,8 @@ _LAUNCHER = re.compile(
     r"KeyboardInterrupt|RendezvousConnectionError"
 )
 _NUMBER_HEAVY = re.compile(
-    r"[{}=|]|\bFile \"|^\s{2,}|^\[|^[\w.]+Error\b|::|\w+Warning\b|warnings\.warn"
+    r"[{}=|]|\bFile \"|^\s{2,}|^\[|^[\w.]+Error\b|^Exception: |::|\w+Warning\b|warnings\.warn|"
+    r"^[IWEF]\d{4} |^(?:srun|slurmstepd|sbatch): |^\S+:\d+:\d+ \[\d+\] "
 )
 
 

@@ -23,7 +23,7 @@ _ALIASES = "|".join(
 _PROSE = re.compile(
     r"(?<![\w/@.])(?P<key>(?:train(?:ing)?|val(?:id(?:ation)?)?|eval(?:uation)?)?[ _/]?(?:"
     + _ALIASES
-    + rf"))\s*(?:[:=：]|\bis\b|为|是)?\s*(?:tensor\(|\[\s*)?(?P<value>{_NUMBER})(?![\w*]|\.\d|\s*(?:->|→|[GMK]i?B\b))",
+    + rf"))\s*(?:[:=：]|\bis\b|为|是)?\s*(?:tensor\(|\[\s*)?(?P<value>{_NUMBER})(?![\w*]|\.\d|%\||\s*(?:->|→|[GMK]i?B\b))",
     re.IGNORECASE,
 )
 _WORDS = (

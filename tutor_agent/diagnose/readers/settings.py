@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 _FLAG = re.compile(r"(?<!\S)--(?P<key>[A-Za-z][\w.-]*)(?:[ =](?P<value>[^\s\\-][^\s\\]*))?")
+_DUMPED = re.compile(
+    r"""^\W*(?P<key>fp16|bf16|(?:fp16|bf16|bfloat16)_enabled|learning_rate|max_grad_norm|lr_scheduler(?:_type)?|optim(?:izer)?|"""
+    r"""gradient_accumulation_steps|gradient_checkpointing|num_(?:train_)?epochs|lora_(?:r|rank|alpha)|attn_implementation)"""
+    r"""["']?\s*(?:[:=]|\.{3,})\s*["']?(?P<value>[\w.+-]+)["']?,?\s*$""",
+    re.MULTILINE,
+)
+_LOGGED = re.compile(
+    r"^\[[^\]]*\](?: ?\[[^\]]*\])*:?\s*|^\d{4}-\d\d-\d\d[T ][\d:.,]+\s*(?:[-|]\s*)?(?:INFO\s*[-|]?\s*)?"
+)
+_LONGEST_SETTING = 200
 _PACKAGES = (
     "transformers|torch|peft|accelerate|trl|datasets|deepspeed|bitsandbytes|flash[-_]attn|"
     "llamafactory|unsloth|tokenizers|safetensors|numpy|vllm"
@@ -52,9 +62,12 @@ _PHASES: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 
 def flags_in(lines: Iterable[str]) -> dict[str, JsonValue]:
-    """Return `--key value` flags of a command line."""
+    """Return `--key value` flags of a command line, and the usual settings that a tool lists one a line."""
     found: dict[str, JsonValue] = {}
     for line in lines:
+        dumped = _DUMPED.match(_LOGGED.sub("", line)) if len(line) < _LONGEST_SETTING else None
+        if dumped:
+            found[dumped["key"].removesuffix("_enabled")] = dumped["value"]
         if "--" in line:
             for match in _FLAG.finditer(line):
                 found[match["key"].replace("-", "_")] = match["value"] or True
