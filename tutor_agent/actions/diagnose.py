@@ -9,10 +9,11 @@ import yaml
 
 from tutor_agent.actions.runs import show_run
 from tutor_agent.core.errors import NotFoundError, UnreadableError
-from tutor_agent.core.text import detect_language
+from tutor_agent.core.text import Text, detect_language
 from tutor_agent.diagnose import rank
 from tutor_agent.diagnose.faults import find_fault
 from tutor_agent.diagnose.readers import read_path, read_text
+from tutor_agent.diagnose.readers.endings import ending_of
 from tutor_agent.runs.folder import RunFolder
 from tutor_agent.runs.observe import observe
 
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from tutor_agent.actions.context import Context
     from tutor_agent.core.findings import Diagnosis
     from tutor_agent.diagnose.faults import Fault
+    from tutor_agent.diagnose.observations import Observations
 
 
 def diagnose_text(context: Context, words: str, symptom: str = "") -> Diagnosis:
     """Diagnose pasted text: a log, a traceback, or a sentence that describes the trouble."""
     language = detect_language(symptom or words) if (symptom or words) else context.language
-    return rank.diagnose(read_text(words), symptom=symptom, language=language)
+    seen = read_text(words)
+    return with_ending(rank.diagnose(seen, symptom=symptom, language=language), seen)
 
 
 def diagnose_path(
@@ -43,9 +46,19 @@ def diagnose_path(
             f"{str(place)!r} 不存在。请给出日志文件或输出文件夹，或用 `-` 粘贴。",
         )
     language = detect_language(symptom) if symptom else context.language
-    return rank.diagnose(
-        read_path(place), symptom=symptom, config=_config(context, config), language=language
-    )
+    seen = read_path(place)
+    found = rank.diagnose(seen, symptom=symptom, config=_config(context, config), language=language)
+    return with_ending(found, seen)
+
+
+def with_ending(found: Diagnosis, seen: Observations) -> Diagnosis:
+    """Add to a diagnosis who else ended the run: a scheduler, a signal, a person."""
+    ending = ending_of(seen.lines, failed=found.verdict == "fault")
+    if ending is None:
+        return found
+    kept = found.note if found.verdict == "fault" else None
+    note = ending if kept is None else Text(en=f"{ending.en} {kept.en}", zh=f"{ending.zh}{kept.zh}")
+    return found.model_copy(update={"note": note})
 
 
 def diagnose_run(context: Context, run: str | None = None) -> Diagnosis:

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tutor_agent.actions.diagnose import with_ending
 from tutor_agent.core.errors import NotFoundError
 from tutor_agent.diagnose.rank import THRESHOLD, diagnose
 from tutor_agent.diagnose.readers import read_path, read_run
+from tutor_agent.diagnose.readers.endings import ending_of
 from tutor_agent.diagnose.readers.folders import runs_in
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class LogWatch:
         return self._judge(seen, home, len(runs) - 1, anew)
 
     def _judge(self, seen: Observations, home: Path, others: int, anew: bool) -> Look:
-        result = diagnose(seen, language=self._language)
+        result = with_ending(diagnose(seen, language=self._language), seen)
         points = len(seen.metric("loss")) + len(seen.metric("eval_loss"))
         news = self._news(result, seen, points)
         cleared = self._cleared(result)
@@ -100,7 +102,7 @@ class LogWatch:
             figures={name: seen.metric(name).values[-1] for name in _SHOWN if seen.metric(name)},
             points=points,
             over=seen.finished,
-            failed=bool(seen.error),
+            failed=bool(seen.error) or ending_of(seen.lines) is not None,
             began_anew=anew,
             news=news,
             cleared=cleared,

@@ -50,6 +50,7 @@ class LogPrinter:
         self._gaps: list[float] = []
         self._told_stall = False
         self._named: Path | None = None
+        self._shown: tuple[int | None, int] | None = None
 
     def follow(self, *, once: bool = False, poll_seconds: float = 1.0) -> int:
         """Print until the run has ended and return the exit code: 3 for a fault, else 0.
@@ -111,7 +112,8 @@ class LogPrinter:
             )
         self._say_which(look)
         first = self._last is None or look.began_anew
-        if first or look.news or self._now() - self._printed >= _LINE_EVERY:
+        moved = first or (look.step, look.points) != self._shown
+        if look.news or (moved and (first or self._now() - self._printed >= _LINE_EVERY)):
             self._say_figures(look)
         if look.cleared:
             gone = look.cleared
@@ -134,7 +136,7 @@ class LogPrinter:
         )
 
     def _say_figures(self, look: Look) -> None:
-        self._printed = self._now()
+        self._printed, self._shown = self._now(), (look.step, look.points)
         if look.step is None:
             return
         language = self._output.language
