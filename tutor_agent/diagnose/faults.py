@@ -25,6 +25,7 @@ from tutor_agent.core.text import Text
 from tutor_agent.diagnose.conditions import check_condition
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 Stage = Literal["install", "data", "load", "train", "evaluate", "save", "merge", "generate"]
@@ -149,7 +150,17 @@ def faults_dir() -> Path:
 @lru_cache(maxsize=1)
 def load_faults() -> tuple[Fault, ...]:
     """Return all bundled cards by slug."""
-    return tuple(load_fault(path) for path in sorted(faults_dir().glob("*.md")))
+    return tuple(_bundled_fault(path) for path in sorted(faults_dir().glob("*.md")))
+
+
+def named_faults(slugs: Iterable[str]) -> tuple[Fault, ...]:
+    """Return the bundled cards with these slugs, reading no other: the first finding of a run is urgent."""
+    return tuple(_bundled_fault(faults_dir() / f"{slug}.md") for slug in sorted(slugs))
+
+
+@lru_cache(maxsize=512)
+def _bundled_fault(path: Path) -> Fault:
+    return load_fault(path)
 
 
 def find_fault(name: str) -> Fault:

@@ -17,7 +17,7 @@ from tutor_agent.core.findings import Diagnosis, Finding, Fix
 from tutor_agent.core.redact import redact
 from tutor_agent.core.text import Text, detect_language
 from tutor_agent.diagnose.evidence import distinct
-from tutor_agent.diagnose.faults import load_faults
+from tutor_agent.diagnose.faults import load_faults, named_faults
 from tutor_agent.diagnose.readers import read_text
 from tutor_agent.diagnose.readers.settings import flatten
 from tutor_agent.diagnose.signs import Held, Scene
@@ -103,13 +103,8 @@ def candidates(
     scene: Scene, slugs: Iterable[str] | None = None, *, least: float = THRESHOLD
 ) -> list[Candidate]:
     """Return the cards that reach `least`, best first; `slugs` limits who may compete."""
-    wanted = set(slugs) if slugs is not None else None
-    weighed = [
-        candidate
-        for fault in load_faults()
-        if wanted is None or fault.slug in wanted
-        if (candidate := weigh(fault, scene)) is not None
-    ]
+    known = load_faults() if slugs is None else named_faults(set(slugs))
+    weighed = [candidate for fault in known if (candidate := weigh(fault, scene)) is not None]
     return [candidate for candidate in ordered(weighed) if candidate.confidence >= least]
 
 

@@ -182,7 +182,9 @@ def _likeness(seen: Observations) -> Mapping[str, Likeness]:
         lines = [line.strip() for line in seen.lines if not line_metrics(line)][-_BESIDE_LINES:]
         beside = "\n".join([seen.settings, *lines])[:_BESIDE_LENGTH]
         return sayings().like(seen.symptom, beside=beside)
-    return sayings().like("" if seen.series or seen.error else seen.words)
+    # To know what people say takes reading every card: a run that says nothing must not wait for it.
+    words = "" if seen.series or seen.error else seen.words
+    return sayings().like(words) if words.strip() else {}
 
 
 def _is_true(value: float | bool) -> bool:

@@ -21,7 +21,7 @@ from tutor_agent.diagnose.detectors import (
     SpikeDetector,
 )
 from tutor_agent.diagnose.evidence import distinct
-from tutor_agent.diagnose.faults import find_fault
+from tutor_agent.diagnose.faults import named_faults
 from tutor_agent.diagnose.held_out import HeldOutRules
 from tutor_agent.diagnose.known import dtype_of
 from tutor_agent.diagnose.rank import candidates, finding_of, fix_of
@@ -171,12 +171,24 @@ class Watch:
             return self._report("divergence", DIVERGENCE, evidence, "stop", event)
         if not reason.startswith("non_finite"):
             return None
+        damaged = event.payload.get("damaged_weights")
+        if isinstance(damaged, list) and damaged:
+            return self._damaged([str(name) for name in damaged], event)
         what = "loss" if reason.endswith("loss") else "gradient"
         evidence = Text(
             en=f"the guard stopped before step {event.step}: the {what} is not a number",
             zh=f"守护程序在第 {event.step} 步更新之前停下：{'损失' if what == 'loss' else '梯度'}不是有效数值",
         )
         return self._report("broken", BROKEN_NUMBERS, evidence, "stop", event)
+
+    def _damaged(self, names: list[str], event: Event) -> Finding | None:
+        """The guard lets no bad step reach the weights: what is in them came from outside."""
+        listed = ", ".join(names)
+        evidence = Text(
+            en=f"before step {event.step + 1} these weights are not finite themselves: {listed}",
+            zh=f"在第 {event.step + 1} 步之前，这些权重本身就不是有限数：{listed}",
+        )
+        return self._report("broken", ("damaged_weights",), evidence, "stop", event)
 
     def _no_labels(self, event: Event) -> Finding | None:
         evidence = Text(
@@ -281,7 +293,7 @@ class Watch:
 
 def _bare(slug: str, scene: Scene) -> Finding:
     """Make a finding of a card none of whose own signs holds."""
-    card = find_fault(slug)
+    (card,) = named_faults((slug,))
     fixes = tuple(fix for one in card.fixes if (fix := fix_of(one, scene)) is not None)
     return Finding(
         cause=slug,

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from tutor_agent.core.events import Event
 from tutor_agent.core.text import Text
 from tutor_agent.diagnose.evidence import distinct
+from tutor_agent.diagnose.faults import load_faults
+from tutor_agent.diagnose.likeness import sayings
 from tutor_agent.diagnose.rank import diagnose
 from tutor_agent.diagnose.readers import read_text
 from tutor_agent.diagnose.watch import Watch
@@ -67,3 +69,13 @@ def test_the_watch_says_nothing_twice() -> None:
     assert found
     for finding in found:
         assert finding.evidence == distinct(finding.evidence)
+
+
+def test_the_first_finding_of_a_run_waits_for_no_other_card() -> None:
+    load_faults.cache_clear()
+    sayings.cache_clear()
+    payload: dict[str, JsonValue] = {"reason": "non_finite_loss"}
+    halted = Event(run="r", attempt=0, seq=1, t=1, step=1, kind="halted", payload=payload)
+    assert Watch().feed(halted)
+    assert load_faults.cache_info().currsize == 0
+    assert sayings.cache_info().currsize == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from textual.containers import VerticalScroll
@@ -116,7 +117,7 @@ class Transcript(VerticalScroll, can_focus=False):
     def tighten(self) -> None:
         """Keep a tool line with the next one and with its own rows; leave a blank row after the rest."""
         kept = [child for child in self.children if child.display]
-        for child, after in zip(kept, [*kept[1:], None], strict=True):
+        for child, after in zip_longest(kept, kept[1:]):
             if isinstance(child, ToolLine):
                 follows = isinstance(after, ToolLine | FactsView | RowsView | RunsTable)
                 child.set_class(not follows, "-last-tool")
