@@ -18,6 +18,7 @@ from tutor_agent.cli.render import (
     result_lines,
 )
 from tutor_agent.cli.state import agree
+from tutor_agent.core.errors import NotPossibleError
 from tutor_agent.core.text import Text
 
 if TYPE_CHECKING:
@@ -58,7 +59,11 @@ def _repair(context: Context, output: Output, view: RunView, yes: bool) -> RunVi
         if view.state == "completed" or not view.findings:
             return view
         _heading(output, Text(en="What went wrong, and the repair", zh="哪里出了问题，怎样修复"))
-        proposal = propose_fix(context, view.name)
+        try:
+            proposal = propose_fix(context, view.name)
+        except NotPossibleError as error:
+            output.say(error.text)
+            return view
         output.lines(proposal_lines(proposal, output.language))
         if not agree(Text(en="Apply this repair?", zh="应用这个修复吗？"), output, yes):
             return view

@@ -143,7 +143,7 @@ class GuardChoice(Contract):
     non_finite: Literal["stop", "skip"] = "stop"
     """On the first NaN or infinity: stop before the step, or leave the batch out."""
     autopilot: Literal["ask", "bounded"] = "ask"
-    """`ask` proposes repairs; `bounded` applies safe ones by itself."""
+    """`ask` proposes repairs; `bounded` applies safe ones by itself, at most three along a line of runs."""
 
 
 class Plan(Contract):
