@@ -45,9 +45,6 @@ class Case:
         return not (self.causes or self.told)
 
 
-_BAD_WEIGHTS = r"weights?\b.{0,80}(?:NaN|not finite|non-finite|infinite|not numbers?)|(?:NaN|not finite).{0,60}weights?\b"
-
-
 def _slow(**others: Any) -> dict[str, Any]:
     return {"evaluation.every": 6, **others}
 
@@ -153,7 +150,7 @@ FAULTS = (
     ),
     Case(
         "NaN in the weights on disk",
-        told=_BAD_WEIGHTS,
+        ("damaged_weights",),
         model="nan",
         mend="model",
     ),
@@ -165,18 +162,18 @@ FAULTS = (
     ),
     Case(
         "one sample overflows",
-        ("bad_data",),
-        told=_BAD_WEIGHTS,
+        ("damaged_weights", "bad_data"),
         model="rare",
         rows="one-rare",
         abrupt=False,
-        mend="plan",
+        mend="model",
     ),
     Case(
         "weight poisoned",
-        told=_BAD_WEIGHTS,
+        ("damaged_weights",),
         sabotage="nan-weight@20",
         began=20,
+        mend="code",
     ),
     Case(
         "gradient poisoned",

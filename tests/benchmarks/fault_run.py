@@ -50,7 +50,7 @@ _USUAL: dict[str, Any] = {
     "evaluation.early_stopping": None,
     "evaluation.max_rows": 40,
 }
-_RATES = {"lora": 2e-3, "full-fine-tuning": 5e-4, "layer-freezing": 5e-4}
+_RATES = {"lora": 5e-4, "full-fine-tuning": 1e-4, "layer-freezing": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,8 @@ class _Bench:
         if self.case.resume_at:
             first = min((e.step for e in events if e.attempt), default=first)
         told = found[0].step if found and found[0].step is not None else view.step
-        return max(0, told - first + 1), told < first
+        # What the guard holds back is told with the step before it.
+        return max(1, told - first + 1) if told else 0, not told
 
     def _repair(self, view: RunView, main: Finding | None) -> tuple[str, str, bool]:
         """Repair as the tutor proposes, else as a person would; return what, its end, and whether it holds."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tutor_agent.diagnose.faults import Example
 
 CAUSES = frozenset(Path(__file__).with_name("causes.txt").read_text(encoding="utf-8").split())
-OWN = frozenset({"slow_data_loading"})
+OWN = frozenset({"damaged_weights", "slow_data_loading"})
 """Causes that the collection has no name for."""
 HEADINGS = {
     "en": ["What it means", "Why it happens", "How to be sure", "How to prevent it"],

@@ -19,7 +19,8 @@ Payloads by kind:
     sample       phase (before | after), prompt, answer, reference
     heartbeat    rank, memory_gib
     halted       reason (non_finite_loss | non_finite_gradient | diverged | disk_full | stop_requested | slug of a
-                 fault), text_en, text_zh, scene, last_good
+                 fault), text_en, text_zh, scene, last_good, damaged_weights (tensors that are not finite themselves),
+                 broke_in (module, kind and dtype of the first output that is not finite)
     note         text_en, text_zh
     run_ended    state (completed | halted | stopped | failed), reason, text_en, text_zh, best_step, best_loss, result
 """

@@ -31,7 +31,7 @@ _TOLD = 0.75
 _WEIGHTS = {"matches": 0.85, "check": 0.7, "when": 0.6, "symptoms": 0.45, "settings": 0.25}
 
 
-_REPORTED = 0.95
+_REPORTED = 0.97
 """A fault that the training process itself found and named."""
 
 
@@ -70,6 +70,8 @@ class Scene:
     def reported(self, slug: str) -> Held | None:
         """Return the sign that our own training process stopped for the fault `slug` by name."""
         halted = self.seen.halted
+        if halted is not None and slug == "damaged_weights" and halted.payload.get(slug):
+            return Held(_REPORTED, _damaged(halted.payload[slug]), supporting=False)
         if halted is None or halted.payload.get("reason") != slug:
             return None
         words = {key: str(halted.payload.get(f"text_{key}") or slug) for key in ("en", "zh")}
@@ -163,6 +165,14 @@ class Scene:
                 return match[0]
 
         return _PLACE.sub(replace, template)
+
+
+def _damaged(names: object) -> Text:
+    listed = ", ".join(map(str, names)) if isinstance(names, list) else str(names)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return Text(
+        en=f"these weights are not finite themselves: {listed}",
+        zh=f"这些权重本身就不是有限数：{listed}",
+    )
 
 
 def write(value: object) -> str:

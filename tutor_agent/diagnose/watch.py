@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tutor_agent.core.findings import Finding
 from tutor_agent.core.text import Text
 from tutor_agent.diagnose.checks.curves import train_rises
+from tutor_agent.diagnose.checks.numerics import grows_then_breaks
 from tutor_agent.diagnose.detectors import (
     DriftDetector,
     EarlyRiseDetector,
@@ -45,6 +46,8 @@ BROKEN_NUMBERS = (
     "no_grad_clipping",
     "fp16_trainable_params",
 )
+HALF_PRECISION = ("fp16_overflow",)
+BACKWARD_ONLY = ("attention_kernel_numerics",)
 DIVERGENCE = ("lr_too_high", "no_grad_clipping")
 STILL_WEIGHTS = ("nothing_trainable", "adapters_detached")
 
@@ -174,12 +177,25 @@ class Watch:
         damaged = event.payload.get("damaged_weights")
         if isinstance(damaged, list) and damaged:
             return self._damaged([str(name) for name in damaged], event)
+        if (place := _half_output(event)) is not None and not self._grew():
+            return self._report("broken", HALF_PRECISION, place, "stop", event)
+        if reason == "non_finite_gradient" and self._breaks_backwards(event):
+            return self._report("broken", BACKWARD_ONLY, _backwards(event), "stop", event)
         what = "loss" if reason.endswith("loss") else "gradient"
         evidence = Text(
             en=f"the guard stopped before step {event.step}: the {what} is not a number",
             zh=f"守护程序在第 {event.step} 步更新之前停下：{'损失' if what == 'loss' else '梯度'}不是有效数值",
         )
         return self._report("broken", BROKEN_NUMBERS, evidence, "stop", event)
+
+    def _breaks_backwards(self, event: Event) -> bool:
+        """Whether the loss is finite, nothing grew before, and the precision is wide enough."""
+        loss = event.number("loss")
+        wide = dtype_of(self._seen) != "fp16"
+        steady = wide and loss is not None and math.isfinite(loss)
+        return (
+            steady and len(self._seen.metric("loss")) > 1 and grows_then_breaks(self._seen) is None
+        )
 
     def _damaged(self, names: list[str], event: Event) -> Finding | None:
         """The guard lets no bad step reach the weights: what is in them came from outside."""
@@ -310,6 +326,27 @@ def _risen(name_en: str, name_zh: str, level: Level) -> Text:
     return Text(
         en=f"{name_en} {usual} → {now} between steps {level.usual_step} and {level.step}",
         zh=f"第 {level.usual_step} 步到第 {level.step} 步之间，{name_zh} {usual} → {now}",
+    )
+
+
+def _half_output(event: Event) -> Text | None:
+    """Say where the numbers broke when that was computed in fp16."""
+    place = event.payload.get("broke_in")
+    if not isinstance(place, dict) or str(place.get("dtype")) not in {"torch.float16", "float16"}:
+        return None
+    module = place.get("module")
+    return Text(
+        en=f"the first output that is no number is that of {module}, computed in fp16, whose numbers end at 65504",
+        zh=f"第一个异常输出来自 {module}，它以 fp16 计算，而 fp16 的数值上限是 65504",
+    )
+
+
+def _backwards(event: Event) -> Text:
+    loss = write(event.number("loss"))
+    return Text(
+        en=f"the loss of step {event.step + 1} is finite ({loss}) and nothing grew before, but its gradient is not: the "
+        "backward pass of a kernel is the likeliest reason",
+        zh=f"第 {event.step + 1} 步的损失正常（{loss}），此前也没有增长，但梯度不是有效数值：最可能是某个算子的反向计算出错",
     )
 
 

@@ -289,6 +289,7 @@ class Supervisor:
         """Append what the events and logs show, and return the slug of the likeliest cause."""
         seen = observe(self._folder)
         findings = list(diagnose(seen).findings)
+        live = [found for found in self._folder.load_findings() if found.severity == "stop"]
         killed = killed_first(fates)
         if killed is not None and killed.memory_short:
             evidence = (killed.text(),)
@@ -301,7 +302,9 @@ class Supervisor:
             self._add_finding(finding)
         if self._repair is not None:
             self._repair.notice(*findings[:1])
-        return findings[0].cause if findings else None
+        # What was seen live rests on more than what is left at the end: the surer one names the cause.
+        surest = max([*findings[:1], *live], key=lambda found: found.confidence, default=None)
+        return surest.cause if surest is not None else None
 
     def _write_end(self, status: Status) -> None:
         """Write the report, then the final status: who sees the end finds everything in place."""

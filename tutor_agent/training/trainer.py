@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from tutor_agent.training.recorder import Recorder
 
 
+_NAMED = 5
+
+
 @dataclass(frozen=True)
 class Watch:
     """Everything that looks after a run while the trainer works."""
@@ -275,8 +278,8 @@ class TutorTrainer(Trainer):
         model = self.accelerator.unwrap_model(self.model)
         here = keep_scene(scene, moment, model, guard.batches, self.watch.tokenizer, rerun=alone)
         signer = self._first_rank(here)
+        own = json.loads((scene / f"rank-{rank}" / "scene.json").read_text(encoding="utf-8"))
         if rank == signer:
-            own = json.loads((scene / f"rank-{rank}" / "scene.json").read_text(encoding="utf-8"))
             files = {key: f"rank-{rank}/{name}" for key, name in own["files"].items()}
             write_atomic(
                 scene / "scene.json", json.dumps({**own, "files": files}, ensure_ascii=False)
@@ -294,6 +297,8 @@ class TutorTrainer(Trainer):
             loss=loss,
             grad_norm=norm,
             scene="scene",
+            damaged_weights=own["weights_non_finite"][:_NAMED],
+            broke_in=own["first_non_finite"],
             last_good=f"{good.parent.name}/{good.name}" if good else None,
             last_good_step=step_of(good) if good else None,
         )

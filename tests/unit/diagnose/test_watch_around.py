@@ -196,3 +196,31 @@ def test_the_audit_of_the_rows(figures: dict[str, Any], cause: list[str]) -> Non
     audit = {"rows": 100, "supervised_tokens": 900, "trainable": 10, "eos_supervised": 1.0}
     event = Script().event("audit", 0, **audit, **figures)
     assert [found for found, _ in told([event])] == cause
+
+
+def test_weights_that_are_not_finite_themselves_are_no_matter_of_the_rate() -> None:
+    script = Script()
+    plan = plan_with(optim={"learning_rate": 5.0})
+    halted = {"reason": "non_finite_loss", "loss": "nan", "grad_norm": "nan"}
+    broken = script.event("halted", 3, **halted, damaged_weights=["layers.2.mlp.up_proj.weight"])
+    assert told([*steps(script, 1, 3), broken], plan) == [("damaged_weights", 3)]
+    assert told([*steps(script, 1, 3), script.event("halted", 3, **halted)], plan) != []
+
+
+def test_a_gradient_that_breaks_alone_and_at_once_is_a_kernels() -> None:
+    script = Script()
+    broken = {"reason": "non_finite_gradient", "grad_norm": "nan"}
+    calm = [*steps(script, 1, 12), script.event("halted", 12, **broken, loss=2.0)]
+    assert told(calm) == [("attention_kernel_numerics", 12)]
+    grown = steps(script, 1, 12, grad_norm=lambda step: 1.5**step)
+    events = [*grown, script.event("halted", 12, **broken, loss=2.0)]
+    assert told(events, plan_with(optim={"learning_rate": 5.0})) == [("lr_too_high", 12)]
+
+
+@pytest.mark.parametrize(("dtype", "cause"), [("torch.float16", True), ("torch.float32", False)])
+def test_numbers_that_break_in_fp16_overflow(dtype: str, cause: bool) -> None:
+    script = Script()
+    place = {"module": "model.layers.2.mlp.down_proj", "kind": "Linear", "dtype": dtype}
+    broken = {"reason": "non_finite_loss", "loss": "nan", "grad_norm": "nan", "broke_in": place}
+    events = [*steps(script, 1, 12), script.event("halted", 12, **broken)]
+    assert (told(events)[:1] == [("fp16_overflow", 12)]) is cause
