@@ -109,7 +109,7 @@ def _named(finding: Finding, fix_id: str) -> Fix:
 
 def _left_to_the_person(folder: RunFolder, finding: Finding) -> NotPossibleError:
     """Say what was tried, and what only the person can do."""
-    tried = [fix for _, fix in history(folder, finding.cause).tried]
+    tried = [one.fix for one in history(folder, finding.cause).tried]
     manual = [f for f in finding.fixes if f.safety == "manual"]
     steps = "; ".join(f.title.en for f in manual) or f"read tutor explain {finding.cause}"
     steps_zh = "；".join(f.title.zh for f in manual) or f"阅读 tutor explain {finding.cause}"

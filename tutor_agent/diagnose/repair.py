@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tutor_agent.core.changes import apply, diff
+from tutor_agent.core.changes import PlanChange, apply, diff
 from tutor_agent.core.errors import InvalidPlanError
 from tutor_agent.diagnose.watch import BROKEN_NUMBERS, DIVERGENCE, STILL_WEIGHTS, Watch
 
@@ -35,19 +35,30 @@ _STEPS_BEYOND = 5
 _ENOUGH_EVALUATIONS = 3
 
 
+class Tried(NamedTuple):
+    """A fix that was applied."""
+
+    cause: str
+    """Slug of the fault that it answered."""
+    fix: str
+    """Its id."""
+    change: PlanChange = PlanChange()
+    """The plan fields that it changed, with their new values."""
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What was done already along a line of repairs."""
 
-    tried: tuple[tuple[str, str], ...] = ()
-    """Cause and id of every fix that was applied, oldest first."""
+    tried: tuple[Tried, ...] = ()
+    """Every fix that was applied, oldest first."""
     plans: tuple[Plan, ...] = ()
     """Every plan that ran."""
 
-    def times(self, cause: str, fix: str) -> int:
-        """Return how often a fix was applied against this fault or one of the same look."""
+    def uses(self, cause: str, fix: str) -> list[Tried]:
+        """Return the uses of a fix against this fault or one of the same look."""
         family = family_of(cause)
-        return sum(known == fix and other in family for other, known in self.tried)
+        return [one for one in self.tried if one.fix == fix and one.cause in family]
 
 
 def family_of(cause: str) -> frozenset[str]:
@@ -91,11 +102,6 @@ def broken_promises(before: Plan, after: Plan) -> list[str]:
     return changed
 
 
-def best_fix(finding: Finding, allow: Set[Safety]) -> Fix | None:
-    """Return the first fix that changes the plan and may be applied by whoever is asking."""
-    return next((f for f in finding.fixes if f.safety in allow and f.change.entries), None)
-
-
 def next_fix(
     finding: Finding, allow: Set[Safety], plan: Plan, history: History | None = None
 ) -> Fix | None:
@@ -107,8 +113,9 @@ def next_fix(
     """
     known = history or History()
     ladder = [f for f in finding.fixes if f.safety in allow and _leads_on(f, plan, known)]
-    fresh = [f for f in ladder if not known.times(finding.cause, f.id)]
-    again = [f for f in ladder if 0 < known.times(finding.cause, f.id) < MOST_TIMES and _moves(f)]
+    uses = {f.id: known.uses(finding.cause, f.id) for f in ladder}
+    fresh = [f for f in ladder if not uses[f.id]]
+    again = [f for f in ladder if 0 < len(uses[f.id]) < MOST_TIMES and _moves_on(f, uses[f.id])]
     if fresh and fresh[0].safety == "safe":
         return fresh[0]
     safe_again = next((f for f in again if f.safety == "safe"), None)
@@ -125,8 +132,14 @@ def _leads_on(fix: Fix, plan: Plan, history: History) -> bool:
     return after != plan and after not in history.plans
 
 
-def _moves(fix: Fix) -> bool:
-    return any(entry.op != "set" for entry in fix.change.entries)
+def _moves_on(fix: Fix, uses: Iterable[Tried]) -> bool:
+    """Whether the fix moves a figure further than it did before: by a factor, or to a new value."""
+    if any(entry.op != "set" for entry in fix.change.entries):
+        return True
+    wanted = {entry.path: entry.value for entry in fix.change.entries}
+    return all(
+        any(e.value != wanted.get(e.path, e.value) for e in one.change.entries) for one in uses
+    )
 
 
 class Verification:

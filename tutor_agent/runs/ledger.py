@@ -11,7 +11,7 @@ from tutor_agent.core.checkpoints import is_good, last_good, step_of
 from tutor_agent.core.contract import Contract
 from tutor_agent.core.errors import TutorError
 from tutor_agent.core.text import Text
-from tutor_agent.diagnose.repair import History, family_of
+from tutor_agent.diagnose.repair import History, Tried, family_of
 from tutor_agent.runs.folder import ACTIVE, Lineage, RunFolder, State, Status, is_run
 from tutor_agent.runs.follow import Follower
 from tutor_agent.runs.progress import Progress
@@ -110,7 +110,7 @@ def history(folder: RunFolder, cause: str) -> History:
     ]
     plans = [RunFolder(folder.path.parent / name) for name in {*up, *(t.run for t in trials)}]
     return History(
-        tried=tuple((t.cause, t.fix) for t in trials if t.cause in family),
+        tried=tuple(Tried(t.cause, t.fix, t.change) for t in trials if t.cause in family),
         plans=tuple(plan for one in plans if (plan := _plan(one)) is not None),
     )
 

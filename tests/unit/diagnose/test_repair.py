@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.diagnose.runs import PLAN, Script, plan_with
-from tutor_agent.core.changes import Entry, PlanChange
+from tutor_agent.core.changes import Entry, PlanChange, diff
 from tutor_agent.core.errors import InvalidPlanError
 from tutor_agent.core.findings import Finding, Fix
 from tutor_agent.core.text import Text
@@ -15,8 +15,8 @@ from tutor_agent.diagnose.rank import diagnose
 from tutor_agent.diagnose.readers import read_run_events, read_text
 from tutor_agent.diagnose.repair import (
     History,
+    Tried,
     Verification,
-    best_fix,
     is_gone,
     main_finding,
     next_fix,
@@ -79,14 +79,15 @@ def test_out_of_memory_keeps_the_samples_of_a_step(micro: int, accumulate: int) 
 
 
 def test_a_micro_batch_of_one_cannot_shrink() -> None:
-    found = out_of_memory(plan_with(optim={"micro_batch": 1}))
+    plan = plan_with(optim={"micro_batch": 1})
+    found = out_of_memory(plan)
     assert "smaller-micro-batch" not in {f.id for f in found.fixes}
-    first = best_fix(found, {"safe"})
+    first = next_fix(found, {"safe"}, plan)
     assert first is not None
     assert first.id == "checkpointing"
 
 
-def test_the_best_fix_is_the_first_that_is_allowed_and_changes_the_plan() -> None:
+def test_the_next_fix_is_the_first_that_is_allowed_and_changes_the_plan() -> None:
     found = finding().model_copy(
         update={
             "fixes": (
@@ -96,12 +97,14 @@ def test_the_best_fix_is_the_first_that_is_allowed_and_changes_the_plan() -> Non
             )
         }
     )
-    safe, asked = best_fix(found, {"safe"}), best_fix(found, {"safe", "ask"})
+    safe, asked = next_fix(found, {"safe"}, PLAN), next_fix(found, {"safe", "ask"}, PLAN)
     assert safe is not None
     assert safe.change.paths == ("optim.learning_rate",)
     assert asked is not None
     assert asked.change.paths == ("optim.epochs",)
-    assert best_fix(found, {"manual"}) is None
+    mine = next_fix(found, {"safe", "ask", "manual"}, PLAN)
+    assert mine is not None
+    assert mine.id == "words"
 
 
 @pytest.mark.parametrize("factor", [2.0, 25_000.0])
@@ -113,7 +116,7 @@ def test_the_learning_rate_comes_back_to_a_usual_one(factor: float) -> None:
         script.event("halted", 3, reason="diverged", loss=12.0),
     ]
     found = diagnose(read_run_events(events, plan)).findings[0]
-    first = best_fix(found, {"safe"})
+    first = next_fix(found, {"safe"}, plan)
     assert first is not None
     after = repaired(plan, first)
     assert found.cause == "lr_too_high"
@@ -221,7 +224,8 @@ def test_a_fix_that_breaks_its_promise_or_does_nothing_is_passed_over() -> None:
     chosen = next_fix(found, {"safe", "ask"}, PLAN)
     assert chosen is not None
     assert chosen.id == "lower"
-    tried = History(tried=(("no_grad_clipping", "lower"),))
+    lower = ladder[-1]
+    tried = History(tried=(Tried("no_grad_clipping", "lower", lower.change),))
     assert next_fix(found, {"safe", "ask"}, PLAN, tried) is None
 
 
@@ -231,3 +235,21 @@ def test_the_gravest_finding_is_the_one_to_repair() -> None:
     assert main_finding([finding(), light], "overfitting") == light
     assert main_finding([finding(), light], "gone") == finding()
     assert main_finding([]) is None
+
+
+def test_the_micro_batch_is_halved_again_and_the_usual_rate_is_not_gone_back_to() -> None:
+    plan = plan_with(optim={"micro_batch": 8}, launch={"checkpointing": True})
+    tried: list[Tried] = []
+    sizes: list[int] = []
+    while (
+        chosen := next_fix(out_of_memory(plan), {"safe"}, plan, History(tuple(tried)))
+    ) is not None:
+        after = repaired(plan, chosen)
+        tried.append(Tried("oom_model_states", chosen.id, diff(plan, after)))
+        sizes.append(after.optim.micro_batch)
+        plan = after
+    assert sizes == [4, 2]
+    usual = fix("optim.learning_rate", 1e-5)
+    found = finding().model_copy(update={"fixes": (usual,)})
+    before = History((Tried("lr_too_high", usual.id, usual.change),))
+    assert next_fix(found, {"safe"}, PLAN, before) is None
