@@ -39,14 +39,14 @@ class LogPrinter:
         path: Path,
         output: Output,
         *,
-        now: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] | None = None,
+        pause: Callable[[float], None] | None = None,
     ) -> None:
         self._path, self._output = path, output
-        self._now, self._pause = now, pause
+        self._now, self._pause = now or time.monotonic, pause or time.sleep
         self._watch = LogWatch(path, output.language)
         self._last: Look | None = None
-        self._changed = self._printed = now()
+        self._changed = self._printed = self._now()
         self._gaps: list[float] = []
         self._told_stall = False
         self._named: Path | None = None

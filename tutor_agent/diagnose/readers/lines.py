@@ -45,10 +45,10 @@ def _without_rank(line: str) -> tuple[int | None, str]:
 
 
 def _is_news(piece: str, pieces: list[str], place: int) -> bool:
-    """A bare progress bar counts only as the last one of its line; anything else always does."""
+    """A bare progress bar counts only as the last one before something else; anything else always does."""
     if place == len(pieces) - 1 or "{" in piece or not is_bar(piece):
         return True
-    return not pieces[place + 1]
+    return not is_bar(pieces[place + 1])
 
 
 _BAR = re.compile(
