@@ -14,6 +14,7 @@ from tutor_agent.diagnose import rank
 from tutor_agent.diagnose.faults import find_fault
 from tutor_agent.diagnose.readers import read_path, read_text
 from tutor_agent.diagnose.readers.endings import ending_of
+from tutor_agent.diagnose.readers.folders import runs_in
 from tutor_agent.runs.folder import RunFolder
 from tutor_agent.runs.observe import observe
 
@@ -48,7 +49,22 @@ def diagnose_path(
     language = detect_language(symptom) if symptom else context.language
     seen = read_path(place)
     found = rank.diagnose(seen, symptom=symptom, config=_config(context, config), language=language)
-    return with_ending(found, seen)
+    return _with_place(with_ending(found, seen), place)
+
+
+def _with_place(found: Diagnosis, place: Path) -> Diagnosis:
+    """Say which run was read when a folder holds several."""
+    runs = runs_in(place) if place.is_dir() else []
+    if len(runs) < 2:
+        return found
+    count, newest = len(runs), runs[0].home
+    told = Text(
+        en=f"The folder holds {count} runs; this is about the newest, {newest}.",
+        zh=f"该文件夹中有 {count} 次运行；以上针对最新的一次：{newest}。",
+    )
+    note = found.note
+    joined = Text(en=f"{told.en} {note.en}", zh=f"{told.zh}{note.zh}") if note else told
+    return found.model_copy(update={"note": joined})
 
 
 def with_ending(found: Diagnosis, seen: Observations) -> Diagnosis:

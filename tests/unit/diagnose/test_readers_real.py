@@ -144,6 +144,10 @@ class TestFolders:
             self._state(tmp_path / name / "checkpoint-3", steps=3, at=1000.0 - number)
         runs = runs_in(tmp_path)
         assert [run.home.name for run in runs] == ["second", "first"]
+        note = diagnose_path(Context(workspace=tmp_path, language="en"), ".").note
+        assert note is not None
+        assert "2 runs" in note.en
+        assert note.en.count("second") == 1
 
     def test_attempts_and_ranks(self, tmp_path: Path) -> None:
         for at, name in enumerate(("slurm-9.out", "slurm-10.out", "rank-0.log", "rank-1.log")):
