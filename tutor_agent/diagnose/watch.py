@@ -191,11 +191,11 @@ class Watch:
     def _breaks_backwards(self, event: Event) -> bool:
         """Whether the loss is finite, nothing grew before, and the precision is wide enough."""
         loss = event.number("loss")
-        wide = dtype_of(self._seen) != "fp16"
-        steady = wide and loss is not None and math.isfinite(loss)
-        return (
-            steady and len(self._seen.metric("loss")) > 1 and grows_then_breaks(self._seen) is None
-        )
+        wide = dtype_of(self._seen) != "fp16" and len(self._seen.metric("loss")) > 1
+        return wide and loss is not None and math.isfinite(loss) and not self._grew()
+
+    def _grew(self) -> bool:
+        return grows_then_breaks(self._seen) is not None
 
     def _damaged(self, names: list[str], event: Event) -> Finding | None:
         """The guard lets no bad step reach the weights: what is in them came from outside."""
