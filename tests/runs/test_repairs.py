@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.runs.mending import checkpoint, ended, finding, fix, install_counting_skill
-from tests.runs.test_follow import event
 from tutor_agent.actions.context import Context
 from tutor_agent.actions.fix import propose_fix
 from tutor_agent.actions.runs import resume_run
 from tutor_agent.cli.commands import run as command
 from tutor_agent.core.errors import NotFoundError, NotPossibleError
-from tutor_agent.core.events import append_event
 from tutor_agent.core.job import Job
 from tutor_agent.core.processes import ProcessId
 from tutor_agent.runs.autopilot import MOST_REPAIRS, Deed, decide, repair_by_itself
@@ -127,29 +125,6 @@ def test_the_run_goes_back_to_before_the_fault_and_then_further(
     assert propose_fix(context, second.name).resume_from == str(early)
     own = checkpoint(second, 5)
     assert propose_fix(context, second.name).resume_from == str(own)
-
-
-def test_a_checkpoint_much_worse_than_the_untrained_model_is_not_gone_back_to(
-    context: Context, plan: Plan
-) -> None:
-    folder = ended(context.runs, at_rate(plan, 1e-2), finding(step=12))
-    early = checkpoint(folder, 3)
-    for later in (6, 9):
-        checkpoint(folder, later)
-    measured(folder, 2.7, {3: 2.9, 6: 3.7, 9: 3.9})
-    assert propose_fix(context, folder.name).resume_from == str(early)
-    measured(folder, 2.7, {3: 3.5, 6: 3.7, 9: 3.9})
-    assert propose_fix(context, folder.name).resume_from is None, "anew"
-
-
-def measured(folder: RunFolder, untrained: float, losses: dict[int, float]) -> None:
-    """Write what the held-out rows gave before training, and by step."""
-    rows = [(0, "test", "before", untrained)]
-    rows += [(step, "validation", "during", loss) for step, loss in losses.items()]
-    folder.events.unlink()
-    for seq, (step, split, phase, loss) in enumerate(rows):
-        payload = {"split": split, "phase": phase, "loss": loss}
-        append_event(folder.events, event(seq, step, kind="evaluation", **payload))
 
 
 def test_the_fault_that_ended_the_run_is_repaired_not_the_first_that_was_seen(

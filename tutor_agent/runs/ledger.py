@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -13,8 +12,6 @@ from tutor_agent.core.errors import TutorError
 from tutor_agent.core.text import Text
 from tutor_agent.diagnose.repair import History, Tried, family_of
 from tutor_agent.runs.folder import ACTIVE, Lineage, RunFolder, State, Status, is_run
-from tutor_agent.runs.follow import Follower
-from tutor_agent.runs.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,9 +19,6 @@ if TYPE_CHECKING:
 
     from tutor_agent.core.findings import Finding, Fix
     from tutor_agent.core.plan import Plan
-
-_WORSE = 1.2
-"""A checkpoint with a validation loss so many times that of the untrained model is not worth going on from."""
 
 Outcome = Literal["gone", "back", "open"]
 
@@ -118,42 +112,20 @@ def history(folder: RunFolder, cause: str) -> History:
 def rollback(folder: RunFolder, finding: Finding, fix: Fix) -> Path | None:
     """Return the checkpoint that a repaired run begins from; None begins anew.
 
-    That is the newest good one from before the fault showed that is not much worse than the untrained
-    model: slow damage passes every check of its numbers. A run that met the fault again before it had saved
-    anything gives up the checkpoint that it began from too, and goes one further back.
+    That is the newest good one from before the fault showed. A run that met the fault again before it
+    had saved anything gives up the checkpoint that it began from too, and goes one further back.
     """
     if fix.resume != "last_good":
         return None
     before = None if finding.step is None else finding.step + 1
-    own = _worth_keeping(folder, before)
+    own = last_good(folder.checkpoints, before)
     lineage = folder.load_lineage()
     if own is not None or lineage.resume_from is None:
         return own
     origin = folder.path / lineage.resume_from
     if lineage.cause is not None and finding.cause in family_of(lineage.cause):
-        return _worth_keeping(RunFolder(origin.parent.parent), step_of(origin))
+        return last_good(origin.parent, step_of(origin))
     return origin if is_good(origin) else None
-
-
-def _worth_keeping(folder: RunFolder, before: int | None) -> Path | None:
-    limit, losses = _losses(folder)
-    checkpoint = last_good(folder.checkpoints, before)
-    while checkpoint is not None and losses.get(step_of(checkpoint), 0.0) > limit:
-        checkpoint = last_good(folder.checkpoints, step_of(checkpoint))
-    return checkpoint
-
-
-def _losses(folder: RunFolder) -> tuple[float, dict[int, float]]:
-    """Return the validation loss that is too high, and those by step.
-
-    The untrained model is measured on the test rows: they compare where both were drawn from the same file.
-    """
-    plan, progress = _plan(folder), Progress(Follower(folder).poll())
-    untrained = progress.held_out.get("before")
-    loss = untrained.number("loss") if untrained is not None else None
-    if plan is None or plan.data.validation or plan.data.test or loss is None:
-        return math.inf, {}
-    return loss * _WORSE, {point.step: point.value for point in progress.curves["eval_loss"]}
 
 
 def _descendants(name: str, lineages: Mapping[str, Lineage]) -> Iterable[str]:
