@@ -55,7 +55,8 @@ def tell(scene: KeptScene) -> Autopsy:
     """Name what broke first and tell it: what, where, which row, and what follows."""
     culprit = _culprit(scene)
     where = _WHERE[culprit](scene)
-    story = (_opening(scene), where, _rows(scene, culprit), _FOLLOWS.get(culprit))
+    found = (where, _grown_to(scene, culprit), _rows(scene, culprit))
+    story = (_opening(scene), *found, _FOLLOWS.get(culprit))
     return Autopsy(culprit=culprit, story=tuple(text for text in story if text is not None))
 
 
@@ -98,8 +99,8 @@ def _opening(scene: KeptScene) -> Text:
     place = (
         Text(en=f" on rank {scene.rank}", zh=f"（rank {scene.rank}）") if scene.ranks > 1 else None
     )
-    en = f"The guard stopped step {scene.step}{place.en if place else ''} before it reached the weights"
-    zh = f"守护程序在第 {scene.step} 步{place.zh if place else ''}改动权重之前拦下了它"
+    en = f"Step {scene.step}{place.en if place else ''} was stopped before it touched the weights"
+    zh = f"第 {scene.step} 步{place.zh if place else ''}在改动权重之前被拦下"
     then = Text(en=f": the {name.en} is {write(value)}", zh=f"：{name.zh}为 {write(value)}")
     tail = (
         Text(en=f"; losses before: {', '.join(before)}.", zh=f"；此前的损失：{'、'.join(before)}。")
@@ -134,21 +135,10 @@ def _in_numbers(scene: KeptScene) -> Text:
 
 def _in_backward(scene: KeptScene) -> Text:
     bad, names = _bad(scene.gradients), list(scene.gradients)
-    last = module(_last_block(bad))
-    sound = len(names) - len(bad)
-    loss = write(scene.loss)
-    if bad[-1] == names[-1] or not sound:
-        return Text(
-            en=f"The forward pass is finite (loss {loss}); backwards, {len(bad)} of {len(names)} gradients "
-            f"are no numbers, from {last} on.",
-            zh=f"前向计算正常（损失 {loss}）；反向传播从 {last} 起，{len(names)} 个梯度中有 {len(bad)} 个"
-            "不是数值。",
-        )
+    last, share, loss = module(_last_block(bad)), f"{len(bad)}/{len(names)}", write(scene.loss)
     return Text(
-        en=f"The forward pass is finite (loss {loss}); backwards it broke at {last}: "
-        f"{len(bad)} of {len(names)} gradients are no numbers, those after it are sound.",
-        zh=f"前向计算正常（损失 {loss}）；反向传播在 {last} 处出错：{len(names)} 个梯度中有 {len(bad)} 个"
-        "不是数值，其后各层正常。",
+        en=f"Forward pass finite (loss {loss}); backwards it broke at {last}, {share} gradients are no numbers.",
+        zh=f"前向计算正常（损失 {loss}）；反向传播在 {last} 处出错，{share} 个梯度不是数值。",
     )
 
 
@@ -159,14 +149,14 @@ def _last_block(names: list[str]) -> str:
     return beside[-1] if beside else names[-1]
 
 
-def _in_grown(scene: KeptScene) -> Text:
+def _grown_to(scene: KeptScene, culprit: Culprit) -> Text | None:
+    if culprit != "grown":
+        return None
     name, tensor = _grown(scene)[0]
-    where = _in_numbers(scene)
     size = write(tensor.rms)
     return Text(
-        en=f"{where.en} The weights have grown out of all measure: {module(name)} is {size} on average, "
-        "usual is below 1.",
-        zh=f"{where.zh}权重已大得离谱：{module(name)} 平均为 {size}，正常应小于 1。",
+        en=f"The weights are far too large: {module(name)} is {size} on average, usual is below 1.",
+        zh=f"权重大得离谱：{module(name)} 平均为 {size}，正常应小于 1。",
     )
 
 
@@ -272,7 +262,7 @@ _STOP = Text(en=".", zh="。")
 _WHERE = {
     "weights": _in_weights,
     "overflow": _in_numbers,
-    "grown": _in_grown,
+    "grown": _in_numbers,
     "sample": _in_numbers,
     "masked": _in_masked,
     "forward": _in_numbers,

@@ -93,6 +93,7 @@ class TutorApp(App[None]):
         self.context = dataclasses.replace(context, language=language)
         self.words = Words(language)
         self._make_talk = talk
+        self._seen: Snapshot | None = None
         self.watch_runs = RunWatch(self.context.runs)
         self.talker = Talker(self._make_talk(self.context, session), self)
         self.deeds = Deeds(self)
@@ -265,6 +266,9 @@ class TutorApp(App[None]):
             time.sleep(WATCH_SECONDS)
 
     def _show_snapshot(self, snapshot: Snapshot) -> None:
+        if snapshot == self._seen:
+            return
+        self._seen = snapshot
         self.main.show_snapshot(snapshot)
         for notice in notices(snapshot):
             self.bell()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tutor_agent.runs.view import RunView
 
 LOAD_SECONDS = 2.0
+"""Between two measurements of the load, and two looks at a run whose files stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class RunWatch:
         self._chosen: str | None = None
         self._live: LiveRun | None = None
         self._view: RunView | None = None
+        self._written: tuple[tuple[int, int], ...] = ()
         self._loads = Loads()
         self._loaded_at = 0.0
 
@@ -69,10 +71,13 @@ class RunWatch:
     def look(self) -> Snapshot:
         """Read what is new; called again and again, each time at the cost of what is new."""
         self._attach()
-        self._measure()
+        measured = self._measure()
         if self._live is None:
             return Snapshot(loads=self._loads)
-        before = self._view
+        before, written = self._view, _written(self._live.folder)
+        if before is not None and written == self._written and not measured:
+            return Snapshot(before, self._live.curves, before, self._loads)
+        self._written = written
         try:
             self._view = self._live.poll()
         except (TutorError, OSError):
@@ -115,10 +120,10 @@ class RunWatch:
         parent = RunFolder(newest).load_lineage().parent
         return self._live.folder.path if parent == now.name else newest
 
-    def _measure(self) -> None:
+    def _measure(self) -> bool:
         now = time.monotonic()
         if now - self._loaded_at < LOAD_SECONDS:
-            return
+            return False
         self._loaded_at = now
         memory = psutil.virtual_memory()
         self._loads = Loads(
@@ -127,3 +132,17 @@ class RunWatch:
             memory_gib=(memory.total - memory.available) / 2**30,
             memory_total_gib=memory.total / 2**30,
         )
+        return True
+
+
+def _written(folder: RunFolder) -> tuple[tuple[int, int], ...]:
+    """Return size and time of the files that tell a run: as long as they stay, a look costs nothing."""
+    return tuple(_state(path) for path in (folder.events, folder.findings, folder.status_path))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns

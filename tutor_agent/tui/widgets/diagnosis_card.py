@@ -44,11 +44,13 @@ class DiagnosisCard(Card):
         *,
         diagnosis: Diagnosis | None = None,
         story: tuple[Text, ...] = (),
+        brief: bool = False,
     ) -> None:
         self.finding = finding
         self.proposal = proposal
         self.diagnosis = diagnosis
         self.story = story
+        self.brief = brief
         super().__init__()
 
     @classmethod
@@ -85,10 +87,9 @@ class DiagnosisCard(Card):
         style = f"bold {_SEVERITY_STYLE[self.finding.severity]}"
         head = wrap(Content(words.of(self.finding.title)), width)
         room = width - _column(words)
-        most = _BESIDE_STORY if self.story else _MAX_EVIDENCE
         rows = [
             *self._came_about(words),
-            *finding_rows(self.finding, words, room, most=most),
+            *finding_rows(self.finding, words, room, most=self._most_evidence()),
             *self._rivals(words),
             *self._way_out(words, room),
         ]
@@ -97,8 +98,15 @@ class DiagnosisCard(Card):
             hanging(rows, width, column=_column(words)),
         )
 
+    def _most_evidence(self) -> int:
+        if self.story:
+            return 0 if self.brief else _BESIDE_STORY
+        return _BESIDE_STORY if self.brief else _MAX_EVIDENCE
+
     def _came_about(self, words: Words) -> list[Row]:
-        told = [Content.styled(words.of(text), "$detail") for text in self.story]
+        """Tell the story; in brief where it broke and what follows: the rest stands in the conversation."""
+        story = self.story[1:2] + self.story[2:][-1:] if self.brief else self.story
+        told = [Content.styled(words.of(text), "$detail") for text in story]
         return _labelled(words("diagnosis.story"), told)
 
     def _rivals(self, words: Words) -> list[Row]:

@@ -95,7 +95,7 @@ class RunPanel(Vertical):
     DEFAULT_CSS = """
     RunPanel { background: $surface; }
     RunPanel #run-live { height: 1fr; }
-    RunPanel #run-cards { height: auto; max-height: 60%; scrollbar-size: 1 1; }
+    RunPanel #run-cards { height: auto; max-height: 70%; scrollbar-size: 1 1; }
     RunPanel #run-cards Card { margin: 1 0 0 0; }
     """
 
@@ -169,7 +169,7 @@ class RunPanel(Vertical):
         if key != self._shown:
             self._clear_cards()
             self._shown = key
-            self._put(DiagnosisCard(finding, proposal, story=story))
+            self._put(DiagnosisCard(finding, proposal, story=story, brief=True))
 
     def _show_result(self, snapshot: Snapshot) -> None:
         view = snapshot.view
