@@ -24,6 +24,7 @@ from tutor_agent.core.changes import Entry, PlanChange
 from tutor_agent.core.errors import TutorError
 from tutor_agent.core.facts import Goal
 from tutor_agent.diagnose.repair import is_gone, main_finding
+from tutor_agent.runs import control
 from tutor_agent.runs.folder import RunFolder
 from tutor_agent.runs.follow import Follower
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 HOOK = Path(__file__).with_name("fault_hook")
 _LONGEST = 420.0
+_HUNG_GRACE = 3.0
+"""Seconds; a suspended process does not hear that it is to stop."""
 _USUAL: dict[str, Any] = {
     "data.max_length": 128,
     "optim.micro_batch": 4,
@@ -146,7 +149,8 @@ class _Bench:
                 return view
             hangs = view.findings and view.reason is not None
             if time.monotonic() > deadline or hangs:
-                return stop_run(self.context, name)
+                control.stop(RunFolder(Path(view.path)), _HUNG_GRACE)
+                return show_run(self.context, name)
             threading.Event().wait(0.3)
 
     def _refused(self, error: TutorError) -> Outcome:
