@@ -32,6 +32,7 @@ from tutor_agent.core.job import Job
 
 class Params(Contract):
     ceiling: float = 1.0
+    fragile: bool = False
 
 
 def check(facts, params):
@@ -43,6 +44,8 @@ def footprint(model, params):
 
 
 def build(plan, folder):
+    if plan.params.get("fragile") and plan.optim.learning_rate < 0.5:
+        raise RuntimeError("this skill is broken")
     broken = plan.optim.learning_rate > plan.params["ceiling"]
     trouble = {{"FAKE_TROUBLE": "diverge@5@0"}} if broken else {{}}
     return Job(

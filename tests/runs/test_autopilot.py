@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.runs.mending import install_counting_skill
 from tutor_agent.cli.live import follow
 from tutor_agent.cli.output import Output
@@ -18,18 +16,19 @@ from tutor_agent.runs.view import read_run
 from tutor_agent.skillkit.registry import find_skills
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.runs.conftest import Runs
 
 
-@pytest.fixture
-def diverging(runs: Runs) -> RunFolder:
-    """A run far above the ceiling of its learning rate, started the way every run is."""
+def start(runs: Runs, **params: object) -> RunFolder:
+    """Start a run far above the ceiling of its learning rate, the way every run is started."""
     install_counting_skill()
     plan = Plan.model_validate(
         {
             **runs.plan.model_dump(mode="json"),
             "skill": "counting",
-            "params": {"ceiling": 1e-4},
+            "params": {"ceiling": 1e-4, **params},
             "optim": {"learning_rate": 0.5},
             "guard": {"autopilot": "bounded"},
         }
@@ -40,8 +39,9 @@ def diverging(runs: Runs) -> RunFolder:
 
 
 def test_the_autopilot_repairs_until_the_fault_is_gone_and_is_followed(
-    runs: Runs, diverging: RunFolder, capsys: pytest.CaptureFixture[str]
+    runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    diverging = start(runs)
     last = follow(diverging.name, str(diverging.path), Output("en"), poll_seconds=0.05)
     second, third = RunFolder(runs.root / "fake-2"), RunFolder(runs.root / "fake-3")
 
@@ -68,3 +68,15 @@ def test_the_autopilot_repairs_until_the_fault_is_gone_and_is_followed(
     assert "training goes on as fake-3" in shown
     assert "自动修复已应用一项安全的修复" in diverging.report.read_text(encoding="utf-8")
     assert "the fault is gone, held for 12 steps" in third.report.read_text(encoding="utf-8")
+
+
+def test_an_autopilot_that_breaks_does_not_hurt_the_end(runs: Runs) -> None:
+    folder = start(runs, fragile=True)
+    assert runs.ended(folder) == "halted"
+    view = read_run(folder.path)
+    assert (view.cause, view.repaired_by) == ("lr_too_high", None)
+    assert view.autopilot is not None
+    assert "The autopilot failed" in view.autopilot.en
+    assert "自动修复在处理这个结局时出错" in folder.report.read_text(encoding="utf-8")
+    log = (folder.attempt(0) / "supervisor.log").read_text(encoding="utf-8")
+    assert "this skill is broken" in log

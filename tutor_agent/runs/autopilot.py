@@ -75,6 +75,15 @@ class Deed(Contract):
     """Name of the repaired run that it started."""
 
 
+FAILED = Deed(
+    text=Text(
+        en="The autopilot failed over this end; the log of the supervisor says why. Look at it: tutor fix",
+        zh="自动修复在处理这个结局时出错，原因见监管进程的日志。请查看：tutor fix",
+    )
+)
+"""What is said when the autopilot itself breaks."""
+
+
 def repair_by_itself(folder: RunFolder, state: State, cause: str | None) -> Deed | None:
     """Repair a run that has ended so, if it may; None where it has no say.
 

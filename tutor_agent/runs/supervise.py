@@ -24,7 +24,7 @@ from tutor_agent.core.storage import append_line
 from tutor_agent.diagnose.rank import diagnose
 from tutor_agent.diagnose.watch import Watch
 from tutor_agent.runs import control
-from tutor_agent.runs.autopilot import repair_by_itself
+from tutor_agent.runs.autopilot import FAILED, repair_by_itself
 from tutor_agent.runs.evidence import finding_from_card, memory_kills
 from tutor_agent.runs.fates import conclude, killed_first, read_fates, tail
 from tutor_agent.runs.folder import RunFolder, Status, write_status
@@ -273,7 +273,7 @@ class Supervisor:
         )
         bad = outcome.state in {"halted", "failed"}
         cause = _guarded(lambda: self._diagnose(fates), None) if bad else None
-        deed = _guarded(lambda: repair_by_itself(self._folder, outcome.state, cause), None)
+        deed = _guarded(lambda: repair_by_itself(self._folder, outcome.state, cause), FAILED)
         changes = {
             "state": outcome.state,
             "reason": outcome.reason,
