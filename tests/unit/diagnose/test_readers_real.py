@@ -189,3 +189,20 @@ def test_a_broken_run_never_heals() -> None:
     seen = read_path(LOGS / "axolotl-fp16.log")
     assert math.isnan(seen.metric("grad_norm").values[-1])
     assert seen.metric("loss").values[-1] == 0
+
+
+@pytest.mark.parametrize(
+    ("losses", "gradient", "bad"),
+    [
+        ([2.1, 2.0, 0.0, 0.0, 0.0], "", 2),
+        ([2.1, 2.0, 0.0, 1.9, 1.8], "", None),
+        ([0.3, 0.05, 0.0, 0.0, 0.0], "", None),
+        ([0.0, 0.0, 0.0, 0.0], "", None),
+        ([2.1, 2.0, 0.0, 0.0, 0.0], ', "grad_norm": 0.0', None),
+    ],
+)
+def test_a_loss_of_0_that_is_no_number(losses: list[float], gradient: str, bad: int | None) -> None:
+    text = "\n".join(
+        f'{{"current_steps": {i + 1}, "loss": {v}{gradient}}}' for i, v in enumerate(losses)
+    )
+    assert read_text(text).metric("loss").bad == bad

@@ -42,6 +42,7 @@ _PER_POINT = ("loss", "eval_loss", "grad_norm", "learning_rate", "tokens_per_sec
               "metric_up", "metric_down", "general_metric")  # fmt: skip
 _BROKEN = re.compile(r"\b(?:nan|inf)\b", re.IGNORECASE)
 _STEPLESS_GAP = 1.0
+_ORDINARY = 0.1
 _PARTS = re.compile(r"[;；]\s+|。")
 
 
@@ -73,6 +74,19 @@ def _may_hold_metrics(line: str) -> bool:
     """Whether a closer look is worth its time: most lines of a log hold no metric."""
     low = line.lower()
     return any(word in low for word in _WORDS) or _SHORT.search(low) is not None
+
+
+def _unhide(losses: list[float]) -> None:
+    """Write NaN for a 0 that stands for it: the Trainer does so, and where gradients are logged they tell.
+
+    Where they are not, a loss that falls to exactly 0 at once and stays there is no number either.
+    """
+    if len(losses) < 3 or losses[-1] != 0:
+        return
+    if math.isnan(losses[-2]):
+        losses[-1] = math.nan
+    elif losses[-2] == 0 and losses[-3] > _ORDINARY:
+        losses[-2:] = [math.nan, math.nan]
 
 
 class MetricReader:
@@ -136,6 +150,8 @@ class MetricReader:
             if name == "step":
                 continue
             self._add(name, value, epoch)
+        if "loss" in found and "grad_norm" not in self.series:
+            _unhide(self.series["loss"].values)
 
     def _advance(self, found: dict[str, float]) -> None:
         """Find the step of this point: said by the line, else by the bar, else counted."""
