@@ -9,8 +9,10 @@ import itertools
 import math
 import statistics
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tutor_agent.core.checkpoints import step_of
 from tutor_agent.core.text import Text
 from tutor_agent.diagnose.signs import write
 
@@ -29,6 +31,13 @@ class Told(NamedTuple):
     severity: Severity
 
 
+def begun_at(event: Event) -> int:
+    """Return the step after which an attempt goes on: that of its checkpoint."""
+    resumed = event.payload.get("resumed_from")
+    found = step_of(Path(resumed)) if isinstance(resumed, str) else -1
+    return found if found >= 0 else event.step
+
+
 class ScheduleRule:
     """The learning rate is not the one that the plan's schedule gives for this step, three points in a row."""
 
@@ -44,7 +53,7 @@ class ScheduleRule:
     def start(self, event: Event) -> None:
         """Take `run_started`: how long the run is, and at which step this attempt begins."""
         self._total = int(event.number("total_steps") or 0)
-        self._begun = event.step
+        self._begun = begun_at(event)
         self._off = self._restarted = 0
 
     def add(self, event: Event) -> Told | None:
@@ -196,7 +205,7 @@ class ReplayRule:
 
     def start(self, event: Event) -> None:
         """Take `run_started`: where this attempt begins."""
-        self._begun = event.step
+        self._begun = begun_at(event)
         self._again = 0
         self._at = {key: step for key, step in self._at.items() if step <= self._begun}
 

@@ -26,7 +26,9 @@ def told(events: Iterable[Event], plan: Plan = PLAN) -> list[tuple[str, int | No
 
 
 def started(script: Script, step: int = 0, **also: Any) -> Event:
-    return script.event("run_started", step, total_steps=TOTAL, vocabulary=1000, **also)
+    resumed = f"checkpoint-{step}" if step else None
+    figures = {"total_steps": TOTAL, "vocabulary": 1000, "resumed_from": resumed}
+    return script.event("run_started", 0, **figures, **also)
 
 
 def cosine(step: int, warmup: int = 6) -> float:
