@@ -43,6 +43,8 @@ class Observations:
     """What the person says."""
     halted: Event | None = None
     """The event that stopped our own run."""
+    failed: bool = False
+    """Whether our own run ended with an error."""
     audit: Event | None = None
     """What our own run found before training."""
     phase: str = ""

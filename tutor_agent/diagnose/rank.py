@@ -92,7 +92,8 @@ def winners(ranked: list[Candidate], seen: Observations) -> list[Candidate]:
         kept = leaning[: max(_LEANINGS, len(kept))]
     # A run that the guard had to stop may be hard to read; in order it is not.
     stopped = seen.halted is not None and seen.halted.payload.get("reason") != "stop_requested"
-    healthy = [c for c in kept if c.fault.kind == "healthy" and not stopped]
+    in_order = not (stopped or seen.failed)
+    healthy = [c for c in kept if c.fault.kind == "healthy" and in_order]
     faults = [c for c in kept if c.fault.kind == "fault"]
     if healthy and (not faults or healthy[0].confidence >= faults[0].confidence):
         return healthy[:1]

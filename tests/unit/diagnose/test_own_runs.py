@@ -94,3 +94,17 @@ def test_a_run_that_was_halted_is_never_called_healthy() -> None:
 
 def test_a_warning_alone_is_no_fault() -> None:
     assert diagnose(read_text(WARNING), language="en").verdict != "fault"
+
+
+def test_a_run_that_failed_is_not_in_order_although_its_curve_is() -> None:
+    steps = [
+        _event(
+            i, i, "step", loss=2.0 - i / 50, grad_norm=1.0, learning_rate=1e-4 * min(i - 1, 4) / 4
+        )
+        for i in range(1, 20)
+    ]
+    words = "MemoryError: Unable to allocate 64.0 GiB for an array"
+    ended = _event(21, 19, "run_ended", state="failed", reason=words, text_en=words, text_zh=words)
+    found = diagnose(read_run_events([*steps, ended], _plan(2e-4)))
+    assert [one.cause for one in found.findings][:1] == ["oom_host_ram"]
+    assert diagnose(read_run_events(steps, _plan(2e-4))).verdict == "healthy"

@@ -45,7 +45,7 @@ class EventReader:
         """Add one event."""
         if event.attempt > self._attempt:
             self._attempt = event.attempt
-            self._seen.halted = None
+            self._seen.halted, self._seen.failed = None, False
             self._cut_due = True
         match event.kind:
             case "step":
@@ -60,6 +60,7 @@ class EventReader:
             case "run_started":
                 self._start(event)
             case "note" | "run_ended":
+                self._seen.failed |= event.payload.get("state") == "failed"
                 words = event.payload.get("text_en") or event.payload.get("reason")
                 if isinstance(words, str):
                     self._seen.lines = (*self._seen.lines, words)
