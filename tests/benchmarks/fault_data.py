@@ -120,7 +120,7 @@ ROWS: dict[str, Callable[[], Rows]] = {
     "columns": _columns,
     "new-tokens": _new_tokens,
     "one-rare": _one_rare,
-    "passages": lambda: [{"text": row["passage"]} for row in assets.boolq_rows()[-150:]],
+    "passages": lambda: [{"text": row["document"][:600]} for row in assets.xsum_rows()[:200]],
 }
 
 

@@ -275,7 +275,9 @@ class Watch:
             return self._report("labels", ("all_labels_masked",), evidence, "stop", event)
         if told := rows_told(event, self.plan):
             return self._tell(told, event)
-        if _ends_are_not_learnt(event):
+        # A long text is cut into pieces, of which only the last one ends.
+        in_pieces = self.plan is not None and self.plan.task == "pretraining"
+        if not in_pieces and _ends_are_not_learnt(event):
             evidence = Text(
                 en="the end token is not among the supervised tokens of most answers",
                 zh="多数回答里，结束符没有参与学习",

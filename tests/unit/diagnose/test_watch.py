@@ -198,6 +198,12 @@ def test_the_audit_is_judged_before_the_first_step(payload: dict[str, Any], caus
     assert causes([Script().event("audit", 0, **payload)]) == [cause]
 
 
+def test_pieces_of_long_texts_need_no_end_each() -> None:
+    text = plan_with().model_copy(update={"task": "pretraining"})
+    payload = {"supervised_tokens": 90, "trainable": 10, "eos_supervised": 0.1}
+    assert findings([Script().event("audit", 0, **payload)], text) == []
+
+
 def test_a_good_audit_is_silent() -> None:
     payload = {"supervised_tokens": 90, "trainable": 10, "eos_supervised": 1.0, "masked_rows": 0}
     assert findings([Script().event("audit", 0, **payload)]) == []
