@@ -126,7 +126,7 @@ def main() -> int:
     if not options.only:
         RESULTS.mkdir(exist_ok=True)
         data = {"summary": summary(outcomes), "cases": [asdict(one) for one in outcomes]}
-        text = json.dumps(data, ensure_ascii=False, indent=1)
+        text = json.dumps(data, ensure_ascii=False, indent=1).replace(str(work), "FOLDER")
         (RESULTS / "faults.json").write_text(text + "\n", encoding="utf-8")
         (RESULTS / "faults.md").write_text(report(outcomes), encoding="utf-8")
     return 0
