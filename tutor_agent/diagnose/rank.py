@@ -95,9 +95,20 @@ def winners(ranked: list[Candidate], seen: Observations) -> list[Candidate]:
     in_order = not (stopped or seen.failed)
     healthy = [c for c in kept if c.fault.kind == "healthy" and in_order]
     faults = [c for c in kept if c.fault.kind == "fault"]
-    if healthy and (not faults or healthy[0].confidence >= faults[0].confidence):
+    if healthy and (not faults or _together(healthy, faults[0]) >= faults[0].confidence):
         return healthy[:1]
     return faults[:_MOST]
+
+
+def _together(healthy: list[Candidate], fault: Candidate) -> float:
+    """Return how likely the run is healthy: patterns do not exclude each other, so a second one adds to the first.
+
+    It adds only where nothing speaks against either, and where the fault rests on words alone.
+    """
+    undisputed = [c for c in healthy if not c.against][:2]
+    spoken = all(one.spoken or one.supporting for one in fault.held)
+    agreeing = undisputed if spoken and healthy[:1] == undisputed[:1] else healthy[:1]
+    return 1 - math.prod(1 - c.confidence for c in agreeing)
 
 
 def candidates(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import statistics
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tutor_agent.diagnose.series import Series
 
 _LEVEL, _LEVEL_FROM = 5, 10
+_MOVED = 0.06
+_AS_LOW = 1.03
 
 
 @check("loss-rises")
@@ -24,7 +27,8 @@ def loss_rises(seen: Observations) -> Shown | None:
     values = [(i, v) for i, v in enumerate(loss.values) if math.isfinite(v) and v > 0]
     if len(values) < 2:
         return None
-    best_place, best = min(values, key=lambda pair: pair[1])
+    lowest = min(v for _, v in values)
+    best_place, best = next(pair for pair in reversed(values) if pair[1] <= _AS_LOW * lowest)
     end = statistics.median([v for _, v in values[-3:]]) if len(values) >= 6 else values[-1][1]
     after = [(i, v) for i, v in values if i > best_place]
     if not after or end < 1.4 * best or (end - best) < 0.25:
@@ -52,7 +56,7 @@ def spike_heals(seen: Observations) -> Shown | None:
     """A spike of the loss is followed by a return to the level before it."""
     loss = seen.metric("loss")
     values = loss.values
-    if len(values) < 5 or loss.bad is not None:
+    if len(values) < 5 or loss.bad is not None or seen.metric("grad_norm").bad is not None:
         return None
     place = max(range(1, len(values) - 1), key=lambda i: values[i])
     before = statistics.median(values[max(0, place - 20) : place])
@@ -237,6 +241,43 @@ def lr_warms_up(seen: Observations) -> Shown | None:
         return None
     first = next(i for i, value in enumerate(values) if value > 0)
     return Shown({"at": rate.steps[first], "value": values[first]})
+
+
+@check("lr-ends-at-zero")
+def lr_ends_at_zero(seen: Observations) -> Shown | None:
+    """The learning rate is 0 at the last point only, after a smooth way down."""
+    rate = seen.metric("learning_rate")
+    values = rate.finite
+    if len(values) < 3 or values[-1] != 0 or min(values[:-1]) <= 0:
+        return None
+    if any(after > before for before, after in itertools.pairwise(values[-3:])):
+        return None
+    return Shown({"at": rate.steps[-1]})
+
+
+_RESUMED = re.compile(
+    r"resum|restart|continuing training|恢复|续训|重启|加载.{0,10}(?:checkpoint|检查点)",
+    re.IGNORECASE,
+)
+_LOSS = re.compile(r"(?<![\w])['\"]?(?:train_?)?loss['\"]?\s*[:=]?\s*(\d+\.\d+)", re.IGNORECASE)
+
+
+@check("loss-moves-at-resume")
+def loss_moves_at_resume(seen: Observations) -> Shown | None:
+    """The loss right after a resume is another one than right before it."""
+    before: float | None = None
+    resumed = False
+    for line in seen.lines:
+        found = _LOSS.search(line)
+        if found is None:
+            resumed = resumed or (before is not None and _RESUMED.search(line) is not None)
+        elif not resumed:
+            before = float(found[1])
+        elif before and abs(float(found[1]) / before - 1) > _MOVED:
+            return Shown({"before": before, "after": float(found[1])})
+        else:
+            return None
+    return None
 
 
 @check("speed-collapses")

@@ -54,6 +54,27 @@ _ARGUMENTS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], str]] = {
 }
 
 
+_TRL = re.compile(
+    r"\b(?:SFT|DPO|KTO|ORPO|CPO|PPO|GRPO|RLOO|XPO|Reward|Online\w+|Nash\w+)\w*(?:Trainer|Config)\b[^\n]*unexpected"
+)
+# What the trainers of trl call differently from transformers.
+_TRL_ARGUMENTS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], str]] = {
+    "tokenizer": ("trl", (0, 2), (0, 16), "processing_class"),
+    "processing_class": ("trl", (0, 12), (), ""),
+    "max_seq_length": ("trl", (0, 4), (0, 20), "max_length"),
+    "beta": ("trl", (0, 4), (0, 13), "DPOConfig(beta=)"),
+    "max_prompt_length": ("trl", (0, 4), (0, 13), "DPOConfig(max_prompt_length=)"),
+}
+
+
+def argument_facts(seen: Observations) -> tuple[str, tuple[int, ...], tuple[int, ...], str]:
+    """Return package, first version with it, first one without it and new name of the unknown argument."""
+    name = argument_of(seen)
+    if name in _TRL_ARGUMENTS and _TRL.search(f"{seen.text}\n{seen.symptom}"):
+        return _TRL_ARGUMENTS[name]
+    return known_arguments().get(name, ("", (), (), ""))
+
+
 @functools.cache
 def known_arguments() -> dict[str, tuple[str, tuple[int, ...], tuple[int, ...], str]]:
     """Return package, first version with it, first version without it and new name by argument."""
@@ -75,7 +96,7 @@ def known_arguments() -> dict[str, tuple[str, tuple[int, ...], tuple[int, ...], 
 def removed_argument(seen: Observations) -> Shown | None:
     """An argument that newer versions renamed or removed, on a version that no longer has it."""
     name = argument_of(seen)
-    package, first, gone, new = known_arguments().get(name, ("", (), (), ""))
+    package, first, gone, new = argument_facts(seen)
     if not gone:
         return None
     version = version_of(seen, package)
@@ -97,7 +118,7 @@ def removed_argument(seen: Observations) -> Shown | None:
 def argument_too_new(seen: Observations) -> Shown | None:
     """An argument that the installed version does not know yet."""
     name = argument_of(seen)
-    package, first, gone, _ = known_arguments().get(name, ("", (), (), ""))
+    package, first, gone, _ = argument_facts(seen)
     if not package:
         return None
     version = version_of(seen, package)
@@ -154,7 +175,9 @@ def large_reserve(seen: Observations) -> Shown | None:
 @check("late-oom")
 def late_oom(seen: Observations) -> Shown | None:
     """Memory ran out after many good steps, in training."""
-    if not re.search(r"out of memory", seen.text, re.IGNORECASE) or seen.phase in {
+    if not re.search(
+        r"^(?!srun|slurmstepd).*out of memory", seen.text, re.I | re.M
+    ) or seen.phase in {
         "evaluate",
         "save",
         "load",
