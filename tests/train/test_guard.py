@@ -122,6 +122,8 @@ def test_an_absurd_learning_rate_halts_as_diverged(
     end = tiny.ending(run)
     assert end["state"] == "halted"
     assert end["reason"] == "diverged"
+    scene = json.loads((run / "scene" / "scene.json").read_text(encoding="utf-8"))
+    assert scene["recent_losses"] == tiny.losses(run)[-len(scene["recent_losses"]) :]
     assert tiny.events(run, "run_ended")[0].step < 15
     wrong = [e.payload["path"] for e in tiny.events(run, "checkpoint") if not e.payload["good"]]
     assert wrong

@@ -270,8 +270,10 @@ class TutorTrainer(Trainer):
         facts = guard.facts
         loss, norm = (facts.loss, facts.grad_norm) if facts else (math.nan, math.nan)
         step, rank = self.state.global_step + 1, self.args.process_index
+        # A loss that is a number was counted already when it was judged too high.
+        before = guard.losses[:-1] if verdict == "diverged" else guard.losses
         moment = Moment(
-            verdict, step, rank, self._get_learning_rate(), guard.loss_of_step, norm, guard.losses
+            verdict, step, rank, self._get_learning_rate(), guard.loss_of_step, norm, before
         )
         scene = run / "scene"
         alone = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
